@@ -1,0 +1,54 @@
+"""The one door. Imports nothing heavy until a verb needs it."""
+
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+
+from segbench import __version__
+from segbench.errors import InputError
+
+COMMANDS = {
+    "fit": ("segbench.training.commands:fit", "train a network and test it: one run folder"),
+    "validate": ("segbench.training.commands:validate", "score a checkpoint on val"),
+    "test": ("segbench.training.commands:test", "score a checkpoint on test"),
+    "predict": ("segbench.training.commands:predict", "write a checkpoint's predictions of test"),
+    "runs": ("segbench.report.runs_table:main", "list the runs of a study with their scores"),
+    "data": ("segbench.data.commands:main", "generate synthetic scenes"),
+}
+
+HELP = """\
+usage: segbench COMMAND [ARGUMENTS]
+
+Choose a segmentation network for a small set of aerial images, and defend the choice.
+
+commands:
+{commands}
+
+`segbench COMMAND --help` tells more. To begin:
+  segbench data generate --out data/scenes
+  segbench fit --config configs/unet.yaml
+"""
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 failed, 2 bad input (one line on stderr), 130 interrupted."""
+    name, *argv = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
+        commands = "\n".join(f"  {name:10s} {text}" for name, (_, text) in COMMANDS.items())
+        print(HELP.format(commands=commands), end="")
+        return
+    if name == "--version":
+        print(__version__)
+        return
+    try:
+        if name not in COMMANDS:
+            near = get_close_matches(name, COMMANDS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(COMMANDS)}"
+            raise InputError(f"{name}: no such command; {hint}")
+        module, function = COMMANDS[name][0].split(":")
+        getattr(import_module(module), function)(argv)
+    except InputError as error:
+        print(f"segbench: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""Images with pixel masks: the data set on disk, its augmentation, its batches."""

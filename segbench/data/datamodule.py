@@ -1,0 +1,219 @@
+"""Batches: random crops to train on, whole images to score on."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+from typing_extensions import TypedDict
+
+from segbench.data.augment import Augmentation, CropPolicy
+from segbench.data.check import check_data_set
+from segbench.data.dataset import DataSet, Pair, class_pixels, read_data_set, read_image, read_mask
+from segbench.errors import InputError
+
+
+class Sample(TypedDict):
+    """image: uint8 [3, H, W] (RGB, 0..255); mask: int64 [H, W] (class ids, 255 = ignore)."""
+
+    image: torch.Tensor
+    mask: torch.Tensor
+    name: str
+
+
+class Draw(NamedTuple):
+    """Which crop: its epoch and place in it, and the image it is cut from."""
+
+    epoch: int
+    place: int
+    image: int
+
+
+class EpochSampler(Sampler[Draw]):
+    """The draws of an epoch: every image equally often, in an order of (seed, epoch) alone.
+
+    Processes of a distributed run take turns; the draws do not depend on how many there are.
+    """
+
+    def __init__(self, images: int, samples: int, seed: int, rank: int, world_size: int) -> None:
+        self.images, self.samples, self.seed = images, samples, seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch, with the right number after a resume too."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.samples // self.world_size
+
+    def __iter__(self) -> Iterator[Draw]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        rounds = -(-self.samples // self.images)
+        order = np.concatenate([rng.permutation(self.images) for _ in range(rounds)])
+        for place in range(self.rank, len(self) * self.world_size, self.world_size):
+            yield Draw(self.epoch, place, int(order[place]))
+
+
+class ShardSampler(Sampler[int]):
+    """Every index once over all processes: nothing repeated to fill up, nothing left out."""
+
+    def __init__(self, length: int, rank: int, world_size: int) -> None:
+        self.indices = range(rank, length, world_size)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+
+class TrainCrops(Dataset[Sample]):
+    """Augmented crops. What a draw looks like depends on (seed, epoch, place) alone."""
+
+    def __init__(self, pairs: Sequence[Pair], policy: CropPolicy, seed: int) -> None:
+        self.pairs, self.policy, self.seed = pairs, policy, seed
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        rng = np.random.default_rng([self.seed, draw.epoch, draw.place])
+        pair = self.pairs[draw.image]
+        image, mask = self.policy(read_image(pair.image), read_mask(pair.mask), rng)
+        return _sample(image, mask, pair.name)
+
+
+class WholeImages(Dataset[Sample]):
+    """Images as they are, for scoring."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        pair = self.pairs[index]
+        return _sample(read_image(pair.image), read_mask(pair.mask), pair.name)
+
+
+class SegmentationData(pl.LightningDataModule):
+    """A folder of aerial images with pixel masks.
+
+    Args:
+        root: the data set's folder (train|val|test, classes.json, groups.csv).
+        augmentation: what training crops go through besides the random crop.
+        augmentation_strength: 0..1.5, scales every magnitude of it.
+        crop_size: side of the square training crops in pixels.
+        samples_per_epoch: crops per epoch. By default each image gives as many as cover its
+            pixels once on average, at least 4.
+        batch_size: crops per step and process.
+        num_workers: processes that load crops; the result does not depend on it.
+        train_clean_images: training images, spread evenly, that are scored whole and unaugmented
+            each epoch: the only training score that compares across augmentations.
+        folds: make this many test folds by group out of all images.
+        fold: the one that is the test set, from 0.
+        seed: order, crops and augmentation; linked to seed_everything.
+    """
+
+    def __init__(
+        self,
+        root: str = "data/scenes",
+        augmentation: Augmentation = "none",
+        augmentation_strength: float = 1.0,
+        crop_size: int = 256,
+        samples_per_epoch: int | None = None,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        train_clean_images: int = 8,
+        folds: int | None = None,
+        fold: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= augmentation_strength <= 1.5:
+            raise InputError(
+                f"data.augmentation_strength: {augmentation_strength} is not within 0..1.5"
+            )
+        self.data_set: DataSet = read_data_set(Path(root), folds, fold)
+        self.classes = self.data_set.classes
+        self.policy = CropPolicy(augmentation, augmentation_strength, crop_size)
+        self.crop_size, self.batch_size = crop_size, batch_size
+        self.samples_per_epoch = samples_per_epoch or self._crops_that_cover_the_images()
+        self.num_workers, self.seed = num_workers, seed
+        clean = np.linspace(0, len(self.data_set.train) - 1, train_clean_images).round()
+        self.train_clean = [self.data_set.train[int(i)] for i in sorted(set(clean))]
+
+    def prepare_data(self) -> None:
+        check_data_set(self.data_set)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def class_pixels(self) -> torch.Tensor:
+        """Labelled training pixels of each class, int64 [K]."""
+        return torch.from_numpy(class_pixels(self.data_set.train, self.num_classes))
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Batches of augmented crops."""
+        crops = TrainCrops(self.data_set.train, self.policy, self.seed)
+        sampler = EpochSampler(
+            len(self.data_set.train), self.samples_per_epoch, self.seed, *self._place()
+        )
+        return DataLoader(
+            crops,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=True,  # every step sees a batch of the same size
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Sample]]:
+        """Whole images: the validation split, and the clean part of the training split."""
+        return [self._whole(self.data_set.val), self._whole(self.train_clean)]
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Whole images of the test split."""
+        return self._whole(self.data_set.test)
+
+    def predict_dataloader(self) -> DataLoader[Sample]:
+        """The test split again."""
+        return self.test_dataloader()
+
+    def _whole(self, pairs: Sequence[Pair]) -> DataLoader[Sample]:
+        return DataLoader(
+            WholeImages(pairs),
+            batch_size=1,  # sizes may differ
+            sampler=ShardSampler(len(pairs), *self._place()),
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def _place(self) -> tuple[int, int]:
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _crops_that_cover_the_images(self) -> int:
+        areas = [np.prod(_size(pair)) for pair in self.data_set.train]
+        per_image = max(4, -(-int(np.mean(areas)) // self.crop_size**2))
+        return max(per_image * len(areas), self.batch_size)
+
+
+def _size(pair: Pair) -> tuple[int, int]:
+    from PIL import Image
+
+    with Image.open(pair.image) as image:
+        return image.size
+
+
+def _sample(image: np.ndarray, mask: np.ndarray, name: str) -> Sample:
+    return {
+        "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+        "mask": torch.from_numpy(mask.astype(np.int64)),
+        "name": name,
+    }

@@ -1,0 +1,235 @@
+"""The data set on disk: images, masks, groups and splits."""
+
+import csv
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from segbench.data.classes import SegmentationClass, read_classes
+from segbench.errors import InputError
+
+SPLITS = ("train", "val", "test")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+VAL_SHARE = 0.2
+"""Share of the images that become validation where a data set brings none."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its mask. Images of one group (flight, scene, tile) are not independent."""
+
+    image: Path
+    mask: Path
+    group: str
+
+    @property
+    def name(self) -> str:
+        return self.image.stem
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The three splits and the classes; checkpoints are chosen on val, test is read once."""
+
+    root: Path
+    classes: tuple[SegmentationClass, ...]
+    train: tuple[Pair, ...]
+    val: tuple[Pair, ...]
+    test: tuple[Pair, ...]
+
+    def fingerprint(self) -> str:
+        """A hash of every image, mask, group and class, whatever the split or the folder."""
+        pairs = sorted({*self.train, *self.val, *self.test}, key=lambda p: (p.name, p.group))
+        digest = hashlib.blake2b(repr(self.classes).encode(), digest_size=16)
+        with ThreadPoolExecutor() as pool:
+            for pair, contents in zip(pairs, pool.map(_digest_of_pair, pairs), strict=True):
+                digest.update(f"{pair.name}\0{pair.group}\0".encode() + contents)
+        return digest.hexdigest()
+
+
+def read_data_set(root: Path, folds: int | None = None, fold: int = 0) -> DataSet:
+    """The data set in ``root``.
+
+    Layout: ``train|val|test/image/*.jpg|png`` and ``.../mask/<same stem>.png`` (uint8 class ids,
+    255 = ignore), ``classes.json``, and optionally ``groups.csv`` (columns image, group; the
+    image's stem). Without ``val`` a validation set is held out of train by group. The order of
+    the pairs is that of their names, on every machine.
+
+    Args:
+        root: the folder.
+        folds: make this many test folds by group out of all images, in place of the splits on
+            disk; validation is held out of the rest.
+        fold: which of them is the test set, 0..folds-1.
+
+    Raises:
+        InputError: a folder, file or pair that is missing, a group in two splits, a fold that
+            cannot be.
+    """
+    if not root.is_dir():
+        raise InputError(
+            f"data.root: {root} is not a folder; give your data set with --data.root, or make "
+            f"synthetic scenes with: segbench data generate --out {root}"
+        )
+    classes = tuple(read_classes(root / "classes.json"))
+    groups = _read_groups(root / "groups.csv")
+    train, val, test = (_read_split(root / split, groups) for split in SPLITS)
+    if not train:
+        raise InputError(f"{root / 'train' / 'image'}: no images (*.jpg, *.png) to train on")
+    for split in (train, val, test) if folds is None else (train + val + test,):
+        _check_names(split)
+    if folds is not None:
+        train, val, test = _split_fold(train + val + test, folds, fold)
+    elif not val:
+        train, val = hold_out(train, VAL_SHARE)
+    if not test:
+        raise InputError(
+            f"{root / 'test' / 'image'}: no images to test on; a verdict needs a test set that "
+            "training never saw (or set data.folds to test on every image in turn)"
+        )
+    if groups:
+        _check_groups(train, val, test)
+    return DataSet(root, classes, tuple(train), tuple(val), tuple(test))
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """RGB [H, W, 3], 0..255, the pixels as stored; grey images become three equal channels."""
+    # masks know nothing of a camera's rotation tag, so it is not applied to images either
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise InputError(f"{path}: not readable as an image; replace or remove it and its mask")
+    return np.asarray(image, dtype=np.uint8)
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """Class ids [H, W], 255 = ignore."""
+    try:
+        with Image.open(path) as mask:
+            if mask.mode != "L":
+                raise InputError(
+                    f"{path}: a mask of mode {mask.mode}; masks must be single-channel 8-bit PNGs "
+                    "of class ids (mode L)"
+                )
+            return np.asarray(mask)
+    except OSError as error:
+        raise InputError(f"{path}: not readable as a mask ({error})") from None
+
+
+def class_pixels(pairs: Iterable[Pair], num_classes: int) -> NDArray[np.int64]:
+    """Labelled pixels of each class [K] in the masks of ``pairs``."""
+    total = np.zeros(num_classes, dtype=np.int64)
+    for pair in pairs:
+        total += np.bincount(read_mask(pair.mask).ravel(), minlength=256)[:num_classes]
+    return total
+
+
+def hold_out(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
+    """Split whole groups off: the rest, and about ``share`` of the pairs.
+
+    The choice depends on the groups' names alone. Both sides get at least one group.
+    """
+    members = _by_group(pairs)
+    if len(members) < 2:
+        raise InputError(
+            f"all {len(pairs)} training images belong to one group, so that no validation set can "
+            "be held out; add a val folder or more groups"
+        )
+    order = sorted(members, key=lambda group: hashlib.blake2b(group.encode()).digest())
+    held: set[str] = set()
+    size, target = 0, share * len(pairs)
+    for group in order[:-1]:
+        if abs(size + len(members[group]) - target) < abs(size - target):
+            held.add(group)
+            size += len(members[group])
+    held = held or {min(order, key=lambda group: len(members[group]))}
+    return [p for p in pairs if p.group not in held], [p for p in pairs if p.group in held]
+
+
+def _split_fold(
+    pairs: Sequence[Pair], folds: int, fold: int
+) -> tuple[list[Pair], list[Pair], list[Pair]]:
+    members = _by_group(pairs)
+    if not 2 <= folds <= len(members):
+        raise InputError(
+            f"data.folds: {folds} folds of {len(members)} groups cannot be; "
+            f"give 2 to {len(members)}, or more groups in groups.csv"
+        )
+    if not 0 <= fold < folds:
+        raise InputError(f"data.fold: {fold} of {folds} folds; give 0 to {folds - 1}")
+    tested: list[set[str]] = [set() for _ in range(folds)]
+    sizes = [0] * folds
+    # the largest groups first, each into the smallest fold
+    for group in sorted(members, key=lambda g: (-len(members[g]), g)):
+        smallest = sizes.index(min(sizes))
+        tested[smallest].add(group)
+        sizes[smallest] += len(members[group])
+    train, val = hold_out([p for p in pairs if p.group not in tested[fold]], VAL_SHARE)
+    return train, val, [p for p in pairs if p.group in tested[fold]]
+
+
+def _by_group(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
+    members: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        members.setdefault(pair.group, []).append(pair)
+    return members
+
+
+def _read_groups(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream)
+        if not {"image", "group"} <= set(reader.fieldnames or ()):
+            raise InputError(f"{path}: needs the columns image,group; has {reader.fieldnames}")
+        return {row["image"]: row["group"] for row in reader}
+
+
+def _read_split(folder: Path, groups: dict[str, str]) -> list[Pair]:
+    images = sorted(
+        path
+        for path in (folder / "image").glob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
+    pairs = []
+    for image in images:
+        mask = folder / "mask" / f"{image.stem}.png"
+        if not mask.exists():
+            raise InputError(f"{image}: has no mask {mask}; add it or remove the image")
+        if groups and image.stem not in groups:
+            raise InputError(
+                f"{folder.parent / 'groups.csv'}: names no group for the image {image.stem}"
+            )
+        pairs.append(Pair(image, mask, groups.get(image.stem, image.stem)))
+    return pairs
+
+
+def _check_names(pairs: Iterable[Pair]) -> None:
+    seen: dict[str, Path] = {}
+    for pair in pairs:
+        if pair.name in seen:
+            raise InputError(f"{pair.image}: has the name of {seen[pair.name]}; rename one")
+        seen[pair.name] = pair.image
+
+
+def _check_groups(*splits: Sequence[Pair]) -> None:
+    owner: dict[str, int] = {}
+    for number, pairs in enumerate(splits):
+        for pair in pairs:
+            if owner.setdefault(pair.group, number) != number:
+                raise InputError(
+                    f"groups.csv: group {pair.group} is in {SPLITS[owner[pair.group]]} and in "
+                    f"{SPLITS[number]}; keep a group in one split"
+                )
+
+
+def _digest_of_pair(pair: Pair) -> bytes:
+    return b"".join(
+        hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+        for path in (pair.image, pair.mask)
+    )

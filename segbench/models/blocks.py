@@ -1,0 +1,24 @@
+"""The small pieces networks are built of."""
+
+from torch import nn
+
+
+def conv_bn_relu(fan_in: int, fan_out: int, kernel: int = 3, dilation: int = 1) -> nn.Sequential:
+    """Convolution that keeps the size, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(
+            fan_in,
+            fan_out,
+            kernel,
+            padding=dilation * (kernel // 2),
+            dilation=dilation,
+            bias=False,  # batch norm brings its own
+        ),
+        nn.BatchNorm2d(fan_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+def double_conv(fan_in: int, fan_out: int) -> nn.Sequential:
+    """Two 3x3 convolutions: the unit of the classic UNet."""
+    return nn.Sequential(conv_bn_relu(fan_in, fan_out), conv_bn_relu(fan_out, fan_out))

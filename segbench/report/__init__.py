@@ -1,0 +1,1 @@
+"""What people look at. Reads run folders, never needs torch."""

@@ -1,0 +1,175 @@
+"""The run folder: what one training leaves behind, and the only thing analysis reads.
+
+::
+
+    <study>/<cell>/
+        config.yaml                 resolved; ``segbench fit --config`` on it repeats the run
+        run.json                    status, arm, seed, versions, hardware, seconds, scores, ...
+        metrics.csv                 one row per epoch
+        checkpoints/best.ckpt last.ckpt
+        test/counts.npz             counts uint64 [n, K, K], images [n], groups [n], classes [K]
+        test/predictions/<name>.png class ids
+        test/confidence/<name>.png  uint8, largest softmax value x 255
+    <study>/test/image|truth/       the test set once, for whoever has only the run folders
+
+Every write is atomic. A run is found by its run.json, never by the name of a folder.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from segbench.errors import InputError
+from segbench.files import write_atomic
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TestCounts:
+    """Confusion counts of the test images: uint64 [n, K, K], rows truth, columns prediction."""
+
+    __test__ = False  # not a test, whatever pytest thinks of the name
+
+    counts: NDArray[np.uint64]
+    images: list[str]
+    groups: list[str]
+    classes: list[str]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths, reading and writing of one run folder."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def record(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def test(self) -> Path:
+        return self.path / "test"
+
+    @property
+    def counts(self) -> Path:
+        return self.test / "counts.npz"
+
+    @property
+    def study_test(self) -> Path:
+        """The test set's images and truths, shared by the runs of a study."""
+        return self.path.parent / "test"
+
+    def read_record(self) -> dict[str, Any]:
+        """run.json.
+
+        Raises:
+            InputError: missing, damaged, or of another format version.
+        """
+        try:
+            record: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.record}: not a readable run ({error})") from None
+        if record.get("format") != FORMAT:
+            raise InputError(
+                f"{self.record}: format {record.get('format')}, this segbench reads {FORMAT}"
+            )
+        return record
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        write_atomic(self.record, json.dumps({"format": FORMAT, **record}, indent=1) + "\n")
+
+    def read_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        return config
+
+    def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """One row per epoch; the columns are those of the first row."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomic(self.metrics, text.getvalue())
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        with self.metrics.open(encoding="utf-8", newline="") as stream:
+            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+
+    def write_counts(self, tested: TestCounts) -> None:
+        content = io.BytesIO()
+        np.savez_compressed(
+            content,
+            counts=tested.counts,
+            images=np.array(tested.images),
+            groups=np.array(tested.groups),
+            classes=np.array(tested.classes),
+        )
+        write_atomic(self.counts, content.getvalue())
+
+    def read_counts(self) -> TestCounts:
+        """Raises InputError where the file is missing or damaged."""
+        try:
+            with np.load(self.counts, allow_pickle=False) as stored:
+                return TestCounts(
+                    stored["counts"],
+                    *(stored[key].tolist() for key in ("images", "groups", "classes")),
+                )
+        except Exception as error:  # a damaged archive raises whatever its bytes suggest
+            raise InputError(f"{self.counts}: not readable as test counts ({error})") from None
+
+
+def find_runs(study: Path) -> list[RunFolder]:
+    """The run folders in ``study``, or ``study`` itself if it is one, in the order of names.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = [study] if (study / "run.json").exists() else []
+    found += sorted(record.parent for record in study.glob("*/run.json"))
+    if not found:
+        raise InputError(f"{study}: no runs here (folders with a run.json)")
+    return [RunFolder(path) for path in found]
+
+
+def free_path(wanted: Path) -> Path:
+    """``wanted``, or the first of ``wanted-2``, ``wanted-3``, ... that does not exist."""
+    path, number = wanted, 1
+    while path.exists():
+        number += 1
+        path = wanted.with_name(f"{wanted.name}-{number}")
+    return path
+
+
+def fingerprint(value: Any) -> str:
+    """A hash of a value of plain types, equal for equal values on every machine."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

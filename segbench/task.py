@@ -1,0 +1,217 @@
+"""How a network is trained and scored."""
+
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    LRScheduler,
+    OneCycleLR,
+    PolynomialLR,
+)
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from segbench import metrics
+from segbench.data.classes import IGNORE
+from segbench.data.datamodule import Sample, SegmentationData
+from segbench.errors import InputError
+from segbench.losses import ClassWeights, LossName, SegmentationLoss, class_weights
+from segbench.models import Architecture, build_model
+
+Schedule = Literal["constant", "polynomial", "cosine", "one_cycle"]
+SCHEDULES: dict[Schedule, Callable[[Optimizer, int], LRScheduler]] = {
+    "constant": lambda optimizer, steps: ConstantLR(optimizer, factor=1.0),
+    "polynomial": lambda optimizer, steps: PolynomialLR(optimizer, total_iters=steps, power=0.9),
+    "cosine": lambda optimizer, steps: CosineAnnealingLR(optimizer, T_max=steps),
+    "one_cycle": lambda optimizer, steps: OneCycleLR(
+        optimizer, max_lr=optimizer.defaults["lr"], total_steps=steps
+    ),
+}
+"""Name -> learning rate over the optimiser steps of the whole fit."""
+
+VAL_SPLITS = ("val", "train_clean")
+"""What the validation dataloaders hold, in their order."""
+
+
+class EpochScores(nn.Module):
+    """What one split's scores of one epoch are made of, summed over all processes."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        # the data set's masks are checked before the fit, so the metric need not at each step
+        self.confusion = MulticlassConfusionMatrix(
+            num_classes, ignore_index=IGNORE, validate_args=False
+        )
+        self.loss = MeanMetric(nan_strategy="disable")
+
+    def update(self, loss: Tensor, prediction: Tensor, mask: Tensor) -> None:
+        """Add a batch: its mean loss and its class ids [N, H, W], predicted and true."""
+        self.confusion.update(prediction, mask)
+        self.loss.update(loss, (mask != IGNORE).sum())
+
+    def compute_and_reset(self) -> tuple[float, NDArray[np.int64]]:
+        """Mean loss per labelled pixel and confusion counts [K, K]."""
+        loss, counts = float(self.loss.compute()), self.confusion.compute().cpu().numpy()
+        self.loss.reset()
+        self.confusion.reset()
+        return loss, counts
+
+
+class SegmentationTask(pl.LightningModule):
+    """Trains one network on pixel masks and scores it.
+
+    Logged per epoch for ``train`` (augmented crops), ``train_clean`` (a fixed part of the
+    training images, whole and unaugmented), ``val`` and ``test``: ``loss``, ``mean_iou``,
+    ``mean_class_acc``, ``mean_acc``, for the last two also ``iou/<class>``. All of a split's
+    scores come from one confusion matrix summed over the epoch and over all processes.
+
+    Args:
+        architecture: unet, deeplab, or another entry of the table.
+        backbone: ``plain`` (the classic UNet encoder), resnet18, vgg11_bn, mobilenet_v3_small, or
+            any encoder of segmentation_models_pytorch; null: the architecture's own.
+        width: channels of the plain UNet's finest level, or of DeepLab's head.
+        aspp: DeepLab's context module; off is a 1x1 projection to the same width.
+        aspp_rates: its dilations, in pixels of the coarse map.
+        output_stride: image pixels per pixel of DeepLab's coarse map, 8, 16 or 32.
+        pretrained: start the encoder from ImageNet weights.
+        loss: terms to minimise.
+        class_weights: how classes are weighted in the loss, from the training masks.
+        lr: AdamW's peak learning rate.
+        weight_decay: AdamW's.
+        schedule: the learning rate over the steps.
+        channels_last: keep tensors in that memory format, faster on most machines.
+        compile: torch.compile; costs a minute at the start.
+        num_classes: linked to the data set's classes.json.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture = "unet",
+        backbone: str | None = None,
+        width: int | None = None,
+        aspp: bool | None = None,
+        aspp_rates: list[int] | None = None,
+        output_stride: Literal[8, 16, 32] | None = None,
+        pretrained: bool = False,
+        loss: LossName = "cross_entropy",
+        class_weights: ClassWeights = "none",
+        lr: float = 1e-3,
+        weight_decay: float = 0.01,
+        schedule: Schedule = "one_cycle",
+        channels_last: bool = False,
+        compile: bool = False,
+        num_classes: int = 2,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.network = build_model(
+            architecture,
+            num_classes,
+            backbone=backbone,
+            width=width,
+            aspp=aspp,
+            aspp_rates=aspp_rates,
+            output_stride=output_stride,
+            pretrained=pretrained or None,
+        )
+        if channels_last:
+            self.network.to(memory_format=torch.channels_last)
+        if compile:
+            self.network.compile()
+        self.loss = SegmentationLoss(loss, num_classes)
+        self.class_weights: ClassWeights = class_weights
+        self.lr, self.weight_decay = lr, weight_decay
+        self.make_schedule = SCHEDULES[schedule]
+        self.num_classes = num_classes
+        splits = ("train", *VAL_SPLITS, "test")
+        self.scores = nn.ModuleDict({f"{s}_scores": EpochScores(num_classes) for s in splits})
+
+    def setup(self, stage: str) -> None:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, SegmentationData)
+        if data.num_classes != self.num_classes:
+            raise InputError(
+                f"the network was built for {self.num_classes} classes, {data.data_set.root} has "
+                f"{data.num_classes}; use the data set it was trained on"
+            )
+        self.class_names = [c.name for c in data.classes]
+        if stage == "fit":
+            self.loss.weights.copy_(class_weights(self.class_weights, data.class_pixels()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, K, H, W] of RGB images [N, 3, H, W] with values 0..255."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def _step(self, batch: Sample, split: str) -> tuple[Tensor, Tensor, Tensor]:
+        logits = self(batch["image"])
+        loss = self.loss(logits, batch["mask"])
+        prediction = logits.max(1).indices  # several times faster than argmax, same ties
+        self._scores(split).update(loss.detach(), prediction, batch["mask"])
+        return loss, logits, prediction
+
+    def _log_epoch(self, split: str, per_class: bool = False) -> None:
+        loss, counts = self._scores(split).compute_and_reset()
+        scores = {"loss": loss, **metrics.summary(counts)}
+        if per_class:
+            iou = metrics.class_iou(counts)
+            scores |= {f"iou/{name}": float(iou[k]) for k, name in enumerate(self.class_names)}
+        # the same on every process already; Lightning wants to hear that it may average
+        self.log_dict({f"{split}/{name}": v for name, v in scores.items()}, sync_dist=True)
+
+    def _scores(self, split: str) -> "EpochScores":
+        return cast(EpochScores, self.scores[f"{split}_scores"])
+
+    def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
+        return self._step(batch, "train")[0]
+
+    def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Class ids of the predictions [N, H, W]."""
+        return self._step(batch, VAL_SPLITS[dataloader_idx])[2]
+
+    def test_step(self, batch: Sample, batch_idx: int) -> dict[str, Any]:
+        """One image: its name, predicted class ids, confidence (0..1) and confusion counts."""
+        _, logits, prediction = self._step(batch, "test")
+        mask = batch["mask"]
+        labelled = mask != IGNORE
+        pairs = mask[labelled] * self.num_classes + prediction[labelled]
+        return {
+            "name": batch["name"][0],
+            "prediction": prediction[0],
+            "confidence": logits[0].float().softmax(0).max(0).values,
+            "counts": torch.bincount(pairs, minlength=self.num_classes**2).view(
+                self.num_classes, self.num_classes
+            ),
+        }
+
+    def predict_step(self, batch: Sample, batch_idx: int) -> dict[str, Any]:
+        """One image: its name, predicted class ids [H, W] and confidence (0..1)."""
+        logits = self(batch["image"])
+        confidence, prediction = logits[0].float().softmax(0).max(0)
+        return {"name": batch["name"][0], "prediction": prediction, "confidence": confidence}
+
+    def on_train_epoch_end(self) -> None:
+        self._log_epoch("train")
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_epoch("val", per_class=True)
+        self._log_epoch("train_clean")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_epoch("test", per_class=True)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        scheduler = self.make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }

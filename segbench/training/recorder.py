@@ -1,0 +1,228 @@
+"""Keeps the run folder while a run trains and is tested."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import torch.distributed
+from numpy.typing import NDArray
+from pytorch_lightning.callbacks import Checkpoint
+from torch import nn
+
+from segbench import metrics
+from segbench.data.datamodule import SegmentationData
+from segbench.files import write_atomic
+from segbench.runs import RunFolder, TestCounts, fingerprint
+from segbench.training import provenance
+from segbench.training.pictures import store_test_set, write_prediction
+
+# keys that change where or how fast a run runs, but not what it computes
+NOT_IN_FINGERPRINT = ("data.root", "data.num_workers", "wandb", "trainer.enable_progress_bar")
+
+
+class RunRecorder(Checkpoint):
+    """Writes config.yaml, run.json, metrics.csv and test/.
+
+    A Checkpoint only in name: Lightning calls those last, when the task has logged its epoch,
+    and in their order. Standing before ModelCheckpoint, this one has the epoch's row in hand
+    when last.ckpt is written, and its rows travel in the checkpoint: metrics.csv after a resume
+    is that of the undisturbed run.
+
+    Args:
+        run: where to write.
+        config: the resolved configuration.
+        config_text: the same as it stands in config.yaml.
+        arm: the keys that distinguish this run, dotted.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        config: Mapping[str, Any],
+        config_text: str,
+        arm: Mapping[str, Any],
+    ) -> None:
+        self.run, self.config, self.config_text = run, config, config_text
+        self.record: dict[str, Any] = {"arm": dict(arm)}
+        self.rows: list[dict[str, float]] = []
+        self.tested: dict[str, NDArray[np.int64]] = {}
+        self.images = 0
+        self.seconds = {"fit": 0.0, "val": 0.0, "test": 0.0}
+        self._started: dict[str, float] = {}
+
+    # --- fit ---------------------------------------------------------------------------------
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage != "fit" or not trainer.is_global_zero:
+            return
+        data: SegmentationData = trainer.datamodule  # type: ignore[attr-defined]
+        self.run.checkpoints.mkdir(parents=True, exist_ok=True)
+        store_test_set(self.run.study_test, data.data_set.test, data.data_set.fingerprint())
+        write_atomic(self.run.config, self.config_text)
+        network = pl_module.network
+        assert isinstance(network, nn.Module)
+        parameters = sum(p.numel() for p in network.parameters())
+        buffers = sum(b.numel() for b in network.buffers())
+        self.record |= {
+            "status": "running",
+            "seed": self.config["seed_everything"],
+            "fold": self.config["data"]["fold"] if self.config["data"]["folds"] else None,
+            "git_commit": provenance.git_commit(),
+            "versions": provenance.versions(),
+            "hardware": provenance.hardware(trainer),
+            "parameters": parameters,
+            "size_mb": (parameters + buffers) * 4 / 1e6,  # as 32-bit floats
+            "fingerprints": {
+                "data": data.data_set.fingerprint(),
+                "config": fingerprint(_without(self.config, NOT_IN_FINGERPRINT)),
+                "code": provenance.code_fingerprint(),
+            },
+        }
+        self._write()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._begin("fit")
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        self.images += len(batch["image"]) * trainer.world_size
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._end("fit")  # validation runs inside a training epoch and is counted apart
+        self._begin("val")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._end("val")
+        self._begin("fit")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._end("fit")
+        self.rows.append(
+            {
+                "epoch": trainer.current_epoch,
+                "step": trainer.global_step,
+                **{
+                    name: float(value)
+                    for name, value in sorted(trainer.callback_metrics.items())
+                    if name.startswith(("train/", "train_clean/", "val/"))
+                },
+                "lr": trainer.optimizers[0].param_groups[0]["lr"],
+                "seconds": self.seconds["fit"] + self.seconds["val"],  # since the start
+            }
+        )
+        if trainer.is_global_zero:
+            self.run.write_metrics(self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "seconds": dict(self.seconds), "images": self.images}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = [dict(row) for row in state_dict["rows"]]
+        self.seconds = dict(state_dict["seconds"])
+        self.images = state_dict["images"]
+
+    # --- test --------------------------------------------------------------------------------
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._begin("test")
+        for folder in ("predictions", "confidence"):
+            (self.run.test / folder).mkdir(parents=True, exist_ok=True)
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        write_prediction(self.run.test, outputs)
+        self.tested[outputs["name"]] = outputs["counts"].cpu().numpy()
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._end("test")
+        tested = _gather(self.tested)
+        if not trainer.is_global_zero:
+            return
+        data: SegmentationData = trainer.datamodule  # type: ignore[attr-defined]
+        pairs = [pair for pair in data.data_set.test if pair.name in tested]
+        counts = np.stack([tested[pair.name] for pair in pairs]).astype(np.uint64)
+        self.run.write_counts(
+            TestCounts(
+                counts,
+                [pair.name for pair in pairs],
+                [pair.group for pair in pairs],
+                [c.name for c in data.classes],
+            )
+        )
+        best = max(self.rows, key=lambda row: row["val/mean_iou"])
+        self.record |= {
+            "status": "finished",
+            "epochs": len(self.rows),
+            "steps": int(self.rows[-1]["step"]),
+            "images_per_second": self.images / self.seconds["fit"],
+            "seconds": self.seconds,
+            "best_epoch": int(best["epoch"]),
+            "scores": {
+                "val": _scores(best, "val/"),
+                "train_clean": _scores(best, "train_clean/"),
+                "test": {
+                    **_scores(trainer.callback_metrics, "test/"),
+                    "mean_iou_per_image_absent0": metrics.mean_iou_per_image(counts, 0),
+                    "mean_iou_per_image_absent1": metrics.mean_iou_per_image(counts, 1),
+                },
+            },
+        }
+        self._write()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        if trainer.is_global_zero and "status" in self.record:
+            self.record |= {"status": "failed", "error": f"{type(exception).__name__}: {exception}"}
+            self._write()
+
+    # --- both --------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        self.run.write_record(self.record)
+
+    def _begin(self, phase: str) -> None:
+        self._started[phase] = time.perf_counter()
+
+    def _end(self, phase: str) -> None:
+        self.seconds[phase] += time.perf_counter() - self._started.pop(phase)
+
+
+def _gather(own: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+    if not torch.distributed.is_initialized():
+        return own
+    parts: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, own)
+    return {name: counts for part in parts for name, counts in part.items()}
+
+
+def _scores(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    return {
+        name.removeprefix(prefix): float(value)
+        for name, value in values.items()
+        if name.startswith(prefix)
+    }
+
+
+def _without(config: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
+    return {
+        key: _without(value, keys, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+        for key, value in config.items()
+        if prefix + key not in keys
+    }

@@ -1,0 +1,77 @@
+"""What the tests share: a small data set, and segbench's own door."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from segbench import cli
+
+# before torch is imported: two test processes share two cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Synthetic scenes, 8 classes: 6 train, 2 val, 3 test, 96 px."""
+    from segbench.data.synthetic import generate
+
+    root = tmp_path_factory.mktemp("data") / "scenes"
+    generate(root, train=6, val=2, test=3, size=96, seed=0)
+    return root
+
+
+@pytest.fixture
+def segbench(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs ``segbench ARGS`` in this process, in an empty folder; gives what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SEGBENCH_RUN_DIR", raising=False)
+
+    def run(*args: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["segbench", *map(str, args)])
+        try:
+            cli.main()
+        finally:
+            os.environ.pop("SEGBENCH_RUN_DIR", None)
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def refusal(
+    segbench: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs ``segbench ARGS`` that must be refused; gives its one line."""
+
+    def run(*args: object) -> str:
+        with pytest.raises(SystemExit) as stop:
+            segbench(*args)
+        assert stop.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    return run
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs ``segbench ARGS`` as a process of its own, in an empty folder."""
+
+    def run(*args: object, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "segbench", *map(str, args)],
+            cwd=tmp_path,
+            env=os.environ | env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run
