@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import (
     OneCycleLR,
     PolynomialLR,
 )
-from torchmetrics import MeanMetric
+from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from segbench import metrics
@@ -50,17 +50,19 @@ class EpochScores(nn.Module):
         self.confusion = MulticlassConfusionMatrix(
             num_classes, ignore_index=IGNORE, validate_args=False
         )
-        self.loss = MeanMetric(nan_strategy="disable")
+        # not MeanMetric: it forgets its weights where NaN is let through (torchmetrics 1.9)
+        self.loss_sum = SumMetric(nan_strategy="disable")
 
     def update(self, loss: Tensor, prediction: Tensor, mask: Tensor) -> None:
         """Add a batch: its mean loss and its class ids [N, H, W], predicted and true."""
         self.confusion.update(prediction, mask)
-        self.loss.update(loss, (mask != IGNORE).sum())
+        self.loss_sum.update(loss * (mask != IGNORE).sum())
 
     def compute_and_reset(self) -> tuple[float, NDArray[np.int64]]:
         """Mean loss per labelled pixel and confusion counts [K, K]."""
-        loss, counts = float(self.loss.compute()), self.confusion.compute().cpu().numpy()
-        self.loss.reset()
+        counts = self.confusion.compute().cpu().numpy()
+        loss = float(self.loss_sum.compute()) / max(1, int(counts.sum()))
+        self.loss_sum.reset()
         self.confusion.reset()
         return loss, counts
 

@@ -44,9 +44,7 @@ def segbench(
 
 
 @pytest.fixture
-def refusal(
-    segbench: Callable[..., str], capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
+def refusal(segbench: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs ``segbench ARGS`` that must be refused; gives its one line."""
 
     def run(*args: object) -> str:

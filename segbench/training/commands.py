@@ -17,6 +17,7 @@ from segbench.errors import InputError
 from segbench.runs import RunFolder, free_path
 from segbench.task import SegmentationTask
 from segbench.training.checkpoints import AtomicCheckpointIO, best_and_last
+from segbench.training.memory import keep_freed_memory
 from segbench.training.pictures import write_prediction
 from segbench.training.progress import EpochProgress
 from segbench.training.recorder import RunRecorder
@@ -68,6 +69,12 @@ class SegbenchCLI(LightningCLI):
             help="Log to Weights & Biases too: online where a key is at hand, else offline.",
         )
         parser.add_argument(
+            "--keep_freed_memory",
+            type=bool,
+            default=True,
+            help="Let malloc keep freed tensors' memory: up to 1.5 x faster on a CPU.",
+        )
+        parser.add_argument(
             "--run_dir",
             type=str | None,
             help="The run folder. By default runs/<data set>/<network>_seed-<n>, numbered.",
@@ -85,6 +92,10 @@ class SegbenchCLI(LightningCLI):
             self.config = parser.parse_args(args)
         except ArgumentError as error:
             raise _one_line(error) from None
+
+    def before_instantiate_classes(self) -> None:
+        if self.config["keep_freed_memory"]:
+            keep_freed_memory()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Deferred to :meth:`trainer_for`: what it needs depends on the run folder."""
@@ -122,11 +133,11 @@ class SegbenchCLI(LightningCLI):
         sources = (f"--{key}={self.config[key]}" for key in ("seed_everything", "data.root"))
         given = self.parser.parse_args([*sources, *rest], defaults=False)
         linked = {"data.seed", "model.num_classes"}
-        leave_out = {*PLACES, *linked, "seed_everything", "wandb", "data.root", "data.fold"}
+        leave_out = {*PLACES, *linked, "seed_everything", "data.root", "data.fold"}
         return {
             key: value
             for key, value in given.as_flat().__dict__.items()
-            if key not in leave_out and not key.startswith("trainer.")
+            if key not in leave_out and key.startswith(("model.", "data."))
         }
 
 

@@ -20,7 +20,13 @@ from segbench.training import provenance
 from segbench.training.pictures import store_test_set, write_prediction
 
 # keys that change where or how fast a run runs, but not what it computes
-NOT_IN_FINGERPRINT = ("data.root", "data.num_workers", "wandb", "trainer.enable_progress_bar")
+NOT_IN_FINGERPRINT = (
+    "data.root",
+    "data.num_workers",
+    "wandb",
+    "keep_freed_memory",
+    "trainer.enable_progress_bar",
+)
 
 
 class RunRecorder(Checkpoint):

@@ -148,7 +148,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("segbench.data.synthetic.write_classes", fail)
+    monkeypatch.setattr("segbench.data.synthetic.folder.write_classes", fail)
     with pytest.raises(OSError, match="disk full"):
         generate(tmp_path / "set", train=1, val=0, test=0, size=64, seed=0)
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,78 @@
+"""The door: quick to open, clear when it stays shut."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Segbench = Callable[..., str]
+
+HEAVY = ("torch", "pytorch_lightning", "albumentations", "cv2", "wandb", "numpy", "rich")
+
+
+def imported_by(statement: str) -> set[str]:
+    """Top-level packages and segbench modules that a fresh interpreter has after it."""
+    code = f"{statement}\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_help_needs_nothing_heavy(segbench: Segbench):
+    assert not imported_by("import segbench.cli") & set(HEAVY)
+    text = segbench("--help")
+    assert all(verb in text for verb in ("fit", "validate", "test", "predict", "runs", "data"))
+    assert segbench() == text
+
+
+@pytest.mark.parametrize(
+    ("module", "forbidden"),
+    [
+        ("segbench.report.runs_table", ("torch", "pytorch_lightning", "segbench.models")),
+        ("segbench.runs", ("torch", "pytorch_lightning", "segbench.data")),
+        ("segbench.metrics", ("torch", "segbench.data")),
+        ("segbench.models", ("pytorch_lightning", "segbench.data", "segbench.task")),
+        ("segbench.data.datamodule", ("segbench.models", "segbench.task", "segbench.runs")),
+        ("segbench.task", ("segbench.runs", "segbench.training")),
+    ],
+)
+def test_arrows_point_one_way(module: str, forbidden: tuple[str, ...]):
+    assert not imported_by(f"import {module}") & set(forbidden)
+
+
+def test_an_unknown_command_is_refused_with_the_nearest(refusal: Segbench):
+    assert refusal("fti") == "segbench: fti: no such command; did you mean fit?"
+    assert "one of: fit, validate" in refusal("dance")
+
+
+@pytest.mark.parametrize(
+    ("argument", "complaint"),
+    [
+        ("--model.architecture=unett", "unet"),
+        ("--model.arcitecture=unet", "model.arcitecture"),
+        ("--data.augmentation=ful", "full_minus_flip"),
+        ("--data.crop_size=big", "data.crop_size"),
+        ("--seed_everything=True", "seed_everything"),
+        ("--model.aspp=false", "model.aspp: unet has no such part"),
+        ("--config=nowhere.yaml", "nowhere.yaml"),
+        ("--ckpt_path=nowhere.ckpt", "nowhere.ckpt"),
+    ],
+)
+def test_a_bad_argument_is_one_line(refusal: Segbench, scenes: Path, argument: str, complaint: str):
+    line = refusal("fit", "--data.root", scenes, argument)
+    assert line.startswith("segbench: ")
+    assert complaint in line
+    assert not Path("runs").exists()
+
+
+def test_a_missing_data_set_names_the_command_that_makes_one(refusal: Segbench):
+    assert "segbench data generate --out data/scenes" in refusal("fit")
+
+
+def test_a_folder_without_runs_is_refused(refusal: Segbench, tmp_path: Path):
+    assert "no runs here" in refusal("runs", tmp_path)
+
+
+def test_evaluation_needs_to_know_of_what(refusal: Segbench, scenes: Path):
+    assert "--run_dir" in refusal("test", "--data.root", scenes)

@@ -1,0 +1,71 @@
+"""Weights & Biases beside the run folder: offline without a key, and never in the way."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from segbench.training.wandb import _key_at_hand
+
+Process = Callable[..., CompletedProcess[str]]
+
+
+def inspect(run: Path, *flags: str) -> Any:
+    """What wandb itself reads from an offline run."""
+    (file,) = (run / "wandb").glob("offline-run-*/run-*.wandb")
+    done = subprocess.run(
+        [sys.executable, "-m", "wandb", "leet", "inspect", *flags, "--json", str(file)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_without_a_key_the_run_is_kept_offline(process: Process, scenes: Path, tmp_path: Path):
+    done = process(
+        *("fit", "--data.root", scenes, "--model.width=8", "--data.crop_size=48"),
+        *("--data.samples_per_epoch=8", "--data.batch_size=4", "--trainer.max_epochs=2"),
+        *("--wandb=true", "--run_dir=runs/study/cell"),
+        HOME=str(tmp_path),
+        NETRC=str(tmp_path / "none"),
+        WANDB_API_KEY="",
+        WANDB_BASE_URL="http://127.0.0.1:9",  # whoever asks the network for anything, fails
+    )
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "study" / "cell"
+    record = json.loads((run / "run.json").read_text())
+    logged = json.loads(inspect(run, "--summary"))
+    assert logged["exit_code"] == 0
+    config = logged["config"]
+    assert config["model"]["num_classes"] == 8
+    assert config["data"]["crop_size"] == 48
+    assert config["seed_everything"] == 0
+    summary = logged["summary"]
+    assert summary["test/mean_iou"] == pytest.approx(record["scores"]["test"]["mean_iou"])
+    assert summary["examples"]["count"] == 2  # val has two images
+    history = [json.loads(line) for line in inspect(run).splitlines()]
+    epochs = [row for row in history if "val/mean_iou" in json.dumps(row)]
+    assert len(epochs) >= 2
+
+
+def test_a_key_is_found_in_the_environment_and_in_netrc(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    file = tmp_path / "netrc"
+    monkeypatch.setenv("NETRC", str(file))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
+    assert not _key_at_hand()
+    file.write_text("machine api.wandb.ai login user password 0123\n")
+    file.chmod(0o600)
+    assert _key_at_hand()
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    assert not _key_at_hand()
+    monkeypatch.setenv("WANDB_API_KEY", "0123")
+    assert _key_at_hand()
