@@ -18,9 +18,9 @@ from segbench.runs import RunFolder, free_path
 from segbench.task import SegmentationTask
 from segbench.training.checkpoints import AtomicCheckpointIO, best_and_last
 from segbench.training.memory import keep_freed_memory
-from segbench.training.pictures import write_prediction
+from segbench.training.pictures import make_prediction_folders, write_prediction
 from segbench.training.progress import EpochProgress
-from segbench.training.recorder import RunRecorder
+from segbench.training.recorder import FitRecorder, TestRecorder
 
 PLACES = ("config", "run_dir", "ckpt_path")
 """Arguments that say where things lie; they are no part of a run's configuration."""
@@ -149,7 +149,11 @@ def fit(argv: list[str]) -> None:
     config_text = cli.resolved()
     config = yaml.safe_load(config_text)
     ckpt_path = _checkpoint(cli.config, run)
-    callbacks: list[Any] = [RunRecorder(run, config, config_text, cli.arm()), best_and_last(run)]
+    callbacks: list[Any] = [
+        FitRecorder(run, config, config_text, cli.arm()),
+        best_and_last(run),
+        TestRecorder(run),
+    ]
     if cli.config["trainer"]["enable_progress_bar"] is not False:
         callbacks.insert(0, EpochProgress())
     loggers: list[Any] = []
@@ -188,8 +192,7 @@ def predict(argv: list[str]) -> None:
     out = free_path(Path("runs") / "predict" / Path(cli.config["data"]["root"]).name)
     trainer = cli.trainer_for(enable_checkpointing=False)
     outputs = trainer.predict(cli.model, cli.datamodule, ckpt_path=source, weights_only=True)
-    for folder in ("predictions", "confidence"):
-        (out / folder).mkdir(parents=True)
+    make_prediction_folders(out)
     for output in outputs or []:
         write_prediction(out, output)  # type: ignore[arg-type]
     print(f"{len(outputs or [])} predictions in {out / 'predictions'}")

@@ -16,6 +16,12 @@ STORED_SIDE = 1024
 """Longest side, in pixels, of the test images that a study keeps for looking at."""
 
 
+def make_prediction_folders(folder: Path) -> None:
+    """What :func:`write_prediction` needs to be there."""
+    for kind in ("predictions", "confidence"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+
+
 def write_prediction(folder: Path, outputs: Mapping[str, Any]) -> None:
     """``predictions/<name>.png`` (class ids) and ``confidence/<name>.png`` (0..255)."""
     prediction = outputs["prediction"].cpu().numpy().astype(np.uint8)

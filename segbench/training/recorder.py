@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import nn
 
 from segbench import metrics
@@ -17,7 +17,7 @@ from segbench.data.datamodule import SegmentationData
 from segbench.files import write_atomic
 from segbench.runs import RunFolder, TestCounts, fingerprint
 from segbench.training import provenance
-from segbench.training.pictures import store_test_set, write_prediction
+from segbench.training.pictures import make_prediction_folders, store_test_set, write_prediction
 
 # keys that change where or how fast a run runs, but not what it computes
 NOT_IN_FINGERPRINT = (
@@ -29,8 +29,8 @@ NOT_IN_FINGERPRINT = (
 )
 
 
-class RunRecorder(Checkpoint):
-    """Writes config.yaml, run.json, metrics.csv and test/.
+class FitRecorder(Checkpoint):
+    """Writes config.yaml, metrics.csv, and what run.json says of the fit.
 
     A Checkpoint only in name: Lightning calls those last, when the task has logged its epoch,
     and in their order. Standing before ModelCheckpoint, this one has the epoch's row in hand
@@ -52,28 +52,25 @@ class RunRecorder(Checkpoint):
         arm: Mapping[str, Any],
     ) -> None:
         self.run, self.config, self.config_text = run, config, config_text
-        self.record: dict[str, Any] = {"arm": dict(arm)}
+        self.record: dict[str, Any] = {"status": "running", "arm": dict(arm)}
         self.rows: list[dict[str, float]] = []
-        self.tested: dict[str, NDArray[np.int64]] = {}
         self.images = 0
-        self.seconds = {"fit": 0.0, "val": 0.0, "test": 0.0}
-        self._started: dict[str, float] = {}
-
-    # --- fit ---------------------------------------------------------------------------------
+        self.seconds = {"fit": 0.0, "val": 0.0}
+        self._started = 0.0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage != "fit" or not trainer.is_global_zero:
             return
         data: SegmentationData = trainer.datamodule  # type: ignore[attr-defined]
-        self.run.checkpoints.mkdir(parents=True, exist_ok=True)
-        store_test_set(self.run.study_test, data.data_set.test, data.data_set.fingerprint())
-        write_atomic(self.run.config, self.config_text)
         network = pl_module.network
         assert isinstance(network, nn.Module)
+        data_fingerprint = data.data_set.fingerprint()
+        self.run.checkpoints.mkdir(parents=True, exist_ok=True)
+        store_test_set(self.run.study_test, data.data_set.test, data_fingerprint)
+        write_atomic(self.run.config, self.config_text)
         parameters = sum(p.numel() for p in network.parameters())
         buffers = sum(b.numel() for b in network.buffers())
         self.record |= {
-            "status": "running",
             "seed": self.config["seed_everything"],
             "fold": self.config["data"]["fold"] if self.config["data"]["folds"] else None,
             "git_commit": provenance.git_commit(),
@@ -82,15 +79,15 @@ class RunRecorder(Checkpoint):
             "parameters": parameters,
             "size_mb": (parameters + buffers) * 4 / 1e6,  # as 32-bit floats
             "fingerprints": {
-                "data": data.data_set.fingerprint(),
+                "data": data_fingerprint,
                 "config": fingerprint(_without(self.config, NOT_IN_FINGERPRINT)),
                 "code": provenance.code_fingerprint(),
             },
         }
-        self._write()
+        self.run.write_record(self.record)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._begin("fit")
+        self._started = time.perf_counter()
 
     def on_train_batch_end(
         self,
@@ -103,15 +100,13 @@ class RunRecorder(Checkpoint):
         self.images += len(batch["image"]) * trainer.world_size
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._end("fit")  # validation runs inside a training epoch and is counted apart
-        self._begin("val")
+        self._lap("fit")  # validation runs inside a training epoch and is counted apart
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._end("val")
-        self._begin("fit")
+        self._lap("val")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._end("fit")
+        self._lap("fit")
         self.rows.append(
             {
                 "epoch": trainer.current_epoch,
@@ -128,6 +123,27 @@ class RunRecorder(Checkpoint):
         if trainer.is_global_zero:
             self.run.write_metrics(self.rows)
 
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        best = max(self.rows, key=lambda row: row["val/mean_iou"])
+        self.record |= {
+            "epochs": len(self.rows),
+            "steps": trainer.global_step,
+            "images_per_second": self.images / self.seconds["fit"],
+            "seconds": dict(self.seconds),
+            "best_epoch": int(best["epoch"]),
+            "scores": {split: _scores(best, f"{split}/") for split in ("val", "train_clean")},
+        }
+        self.run.write_record(self.record)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        if trainer.is_global_zero and self.run.record.exists():
+            error = f"{type(exception).__name__}: {exception}"
+            self.run.write_record({**self.record, "status": "failed", "error": error})
+
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "seconds": dict(self.seconds), "images": self.images}
 
@@ -136,12 +152,24 @@ class RunRecorder(Checkpoint):
         self.seconds = dict(state_dict["seconds"])
         self.images = state_dict["images"]
 
-    # --- test --------------------------------------------------------------------------------
+    def _lap(self, phase: str) -> None:
+        now = time.perf_counter()
+        self.seconds[phase] += now - self._started
+        self._started = now
+
+
+class TestRecorder(Callback):
+    """Writes test/, and what run.json says of the test: then the run is finished."""
+
+    __test__ = False  # not a test, whatever pytest thinks of the name
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.tested: dict[str, NDArray[np.int64]] = {}
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._begin("test")
-        for folder in ("predictions", "confidence"):
-            (self.run.test / folder).mkdir(parents=True, exist_ok=True)
+        self._started = time.perf_counter()
+        make_prediction_folders(self.run.test)
 
     def on_test_batch_end(
         self,
@@ -156,7 +184,7 @@ class RunRecorder(Checkpoint):
         self.tested[outputs["name"]] = outputs["counts"].cpu().numpy()
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._end("test")
+        seconds = time.perf_counter() - self._started
         tested = _gather(self.tested)
         if not trainer.is_global_zero:
             return
@@ -171,43 +199,15 @@ class RunRecorder(Checkpoint):
                 [c.name for c in data.classes],
             )
         )
-        best = max(self.rows, key=lambda row: row["val/mean_iou"])
-        self.record |= {
-            "status": "finished",
-            "epochs": len(self.rows),
-            "steps": int(self.rows[-1]["step"]),
-            "images_per_second": self.images / self.seconds["fit"],
-            "seconds": self.seconds,
-            "best_epoch": int(best["epoch"]),
-            "scores": {
-                "val": _scores(best, "val/"),
-                "train_clean": _scores(best, "train_clean/"),
-                "test": {
-                    **_scores(trainer.callback_metrics, "test/"),
-                    "mean_iou_per_image_absent0": metrics.mean_iou_per_image(counts, 0),
-                    "mean_iou_per_image_absent1": metrics.mean_iou_per_image(counts, 1),
-                },
-            },
+        record = self.run.read_record()
+        record["status"] = "finished"
+        record["seconds"]["test"] = seconds
+        record["scores"]["test"] = {
+            **_scores(trainer.callback_metrics, "test/"),
+            "mean_iou_per_image_absent0": metrics.mean_iou_per_image(counts, 0),
+            "mean_iou_per_image_absent1": metrics.mean_iou_per_image(counts, 1),
         }
-        self._write()
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        if trainer.is_global_zero and "status" in self.record:
-            self.record |= {"status": "failed", "error": f"{type(exception).__name__}: {exception}"}
-            self._write()
-
-    # --- both --------------------------------------------------------------------------------
-
-    def _write(self) -> None:
-        self.run.write_record(self.record)
-
-    def _begin(self, phase: str) -> None:
-        self._started[phase] = time.perf_counter()
-
-    def _end(self, phase: str) -> None:
-        self.seconds[phase] += time.perf_counter() - self._started.pop(phase)
+        self.run.write_record(record)
 
 
 def _gather(own: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
