@@ -1,5 +1,6 @@
 """The one door. Imports nothing heavy until a verb needs it."""
 
+import errno
 import sys
 from difflib import get_close_matches
 from importlib import import_module
@@ -14,6 +15,13 @@ COMMANDS = {
     "predict": ("segbench.training.commands:predict", "write a checkpoint's predictions of test"),
     "runs": ("segbench.report.runs_table:main", "list the runs of a study with their scores"),
     "data": ("segbench.data.commands:main", "generate synthetic scenes"),
+}
+
+# what a full, read-only or foreign disk answers, and a file where a folder should be
+THE_DISKS = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EFBIG", "ENOTDIR", "EEXIST")
+    if hasattr(errno, name)
 }
 
 HELP = """\
@@ -49,6 +57,15 @@ def main() -> None:
         getattr(import_module(module), function)(argv)
     except InputError as error:
         print(f"segbench: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in THE_DISKS:
+            raise
+        where = error.filename or "output"
+        print(
+            f"segbench: {where}: {error.strerror}; free space, or write elsewhere (--run_dir)",
+            file=sys.stderr,
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

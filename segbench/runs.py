@@ -105,6 +105,10 @@ class RunFolder:
             )
         return record
 
+    def finished(self) -> bool:
+        """Whether all is there: trained and tested."""
+        return self.record.exists() and self.read_record()["status"] == "finished"
+
     def write_record(self, record: Mapping[str, Any]) -> None:
         write_atomic(self.record, json.dumps({"format": FORMAT, **record}, indent=1) + "\n")
 

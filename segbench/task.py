@@ -41,6 +41,10 @@ VAL_SPLITS = ("val", "train_clean")
 """What the validation dataloaders hold, in their order."""
 
 
+class DivergedError(Exception):
+    """The loss is no number any more; the message says where, and what to try."""
+
+
 class EpochScores(nn.Module):
     """What one split's scores of one epoch are made of, summed over all processes."""
 
@@ -173,7 +177,14 @@ class SegmentationTask(pl.LightningModule):
         return cast(EpochScores, self.scores[f"{split}_scores"])
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
-        return self._step(batch, "train")[0]
+        loss = self._step(batch, "train")[0]
+        if not loss.isfinite():
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            raise DivergedError(
+                f"the loss is {loss.item()} at step {self.global_step} (learning rate {rate:.2g}); "
+                "lower model.lr, or set trainer.gradient_clip_val"
+            )
+        return loss
 
     def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Class ids of the predictions [N, H, W]."""

@@ -1,6 +1,9 @@
 """Every image and mask looked at once, before the first step and not in epoch 37."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -9,19 +12,31 @@ from segbench.data.classes import IGNORE
 from segbench.data.dataset import DataSet, Pair, read_mask
 from segbench.errors import InputError
 
+IMAGE_MODES = ("RGB", "RGBA", "L", "P", "1")
+"""What is read as 8-bit RGB without loss; an alpha channel is dropped."""
+
 
 def check_data_set(data_set: DataSet) -> None:
-    """Check sizes and mask ids of all pairs, in parallel.
+    """Decode all pairs in parallel and check their sizes, depths and mask ids.
+
+    A data set that passed is remembered by its content in the user's cache folder, so that the
+    next run of a study starts at once.
 
     Raises:
-        InputError: the first pair, in the order of splits and names, with a mask of another size
-            than its image, with ids outside classes.json, or unreadable.
+        InputError: the first pair, in the order of splits and names, that is unreadable, whose
+            mask has another size than its image, or ids outside classes.json.
     """
+    passed = _cache_folder() / data_set.fingerprint
+    if passed.exists():
+        return
     pairs = [*data_set.train, *data_set.val, *data_set.test]
     with ThreadPoolExecutor() as pool:
         for problem in pool.map(lambda pair: _problem(pair, len(data_set.classes)), pairs):
             if problem is not None:
                 raise InputError(problem)
+    with suppress(OSError):  # without a place to remember, the next run looks again
+        passed.parent.mkdir(parents=True, exist_ok=True)
+        passed.touch()
 
 
 def _problem(pair: Pair, num_classes: int) -> str | None:
@@ -29,10 +44,17 @@ def _problem(pair: Pair, num_classes: int) -> str | None:
         mask = read_mask(pair.mask)
         with Image.open(pair.image) as image:
             width, height = image.size
+            mode = "16 bits" if _is_deep_png(pair.image) else image.mode
+            image.load()  # a file cut short shows only when it is decoded
     except InputError as error:
         return str(error)
-    except OSError as error:
-        return f"{pair.image}: not readable as an image ({error})"
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        return f"{pair.image}: not readable as an image ({error}); replace it, or remove the pair"
+    if mode not in IMAGE_MODES:
+        return (
+            f"{pair.image}: an image of mode {mode}; images must have 8 bits per channel, RGB or "
+            "grey (which is read as three equal channels)"
+        )
     if mask.shape != (height, width):
         return (
             f"{pair.mask}: is {mask.shape[1]}x{mask.shape[0]} px, its image {width}x{height}; "
@@ -46,3 +68,15 @@ def _problem(pair: Pair, num_classes: int) -> str | None:
             f"({IGNORE} = ignore); add the classes or mend the mask"
         )
     return None
+
+
+def _is_deep_png(path: Path) -> bool:
+    """Whether a PNG's header says 16 bits; Pillow reads colour of that depth as 8 bits."""
+    with path.open("rb") as stream:
+        header = stream.read(25)
+    return header.startswith(b"\x89PNG") and header[24] == 16
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "segbench" / "checked"

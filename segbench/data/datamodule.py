@@ -1,5 +1,6 @@
 """Batches: random crops to train on, whole images to score on."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 from typing_extensions import TypedDict
 
@@ -38,10 +40,12 @@ class EpochSampler(Sampler[Draw]):
     Processes of a distributed run take turns; the draws do not depend on how many there are.
     """
 
-    def __init__(self, images: int, samples: int, seed: int, rank: int, world_size: int) -> None:
+    def __init__(
+        self, images: int, samples: int, seed: int, rank: int, world_size: int, epoch: int = 0
+    ) -> None:
         self.images, self.samples, self.seed = images, samples, seed
         self.rank, self.world_size = rank, world_size
-        self.epoch = 0
+        self.epoch = epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch, with the right number after a resume too."""
@@ -136,17 +140,36 @@ class SegmentationData(pl.LightningDataModule):
             raise InputError(
                 f"data.augmentation_strength: {augmentation_strength} is not within 0..1.5"
             )
+        for key, number in (("crop_size", crop_size), ("batch_size", batch_size)):
+            if number < 1:
+                raise InputError(f"data.{key}: {number}; give 1 or more")
+        if folds is None and fold != 0:
+            raise InputError(f"data.fold: {fold} of no folds; set data.folds too")
         self.data_set: DataSet = read_data_set(Path(root), folds, fold)
         self.classes = self.data_set.classes
         self.policy = CropPolicy(augmentation, augmentation_strength, crop_size)
         self.crop_size, self.batch_size = crop_size, batch_size
-        self.samples_per_epoch = samples_per_epoch or self._crops_that_cover_the_images()
+        sizes = [_size(pair) for pair in self.data_set.train]
+        self.samples_per_epoch = samples_per_epoch or self._crops_that_cover(sizes)
+        if self.samples_per_epoch < batch_size:
+            raise InputError(
+                f"data.samples_per_epoch: {self.samples_per_epoch} crops are not one batch of "
+                f"data.batch_size={batch_size}; give at least as many"
+            )
+        self.small = sum(min(size) < crop_size for size in sizes)
         self.num_workers, self.seed = num_workers, seed
         clean = np.linspace(0, len(self.data_set.train) - 1, train_clean_images).round()
         self.train_clean = [self.data_set.train[int(i)] for i in sorted(set(clean))]
 
     def prepare_data(self) -> None:
         check_data_set(self.data_set)
+        if self.small:
+            print(
+                f"segbench: {self.small} of {len(self.data_set.train)} training images are smaller "
+                f"than data.crop_size={self.crop_size}; their crops are padded with ignore",
+                file=sys.stderr,
+            )
+            self.small = 0  # once
 
     @property
     def num_classes(self) -> int:
@@ -159,8 +182,10 @@ class SegmentationData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Batches of augmented crops."""
         crops = TrainCrops(self.data_set.train, self.policy, self.seed)
+        # Lightning fetches the first batch after a resume before it calls set_epoch
+        epoch = self.trainer.current_epoch if self.trainer else 0
         sampler = EpochSampler(
-            len(self.data_set.train), self.samples_per_epoch, self.seed, *self._place()
+            len(self.data_set.train), self.samples_per_epoch, self.seed, *self._place(), epoch
         )
         return DataLoader(
             crops,
@@ -170,6 +195,7 @@ class SegmentationData(pl.LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # loaders draw from it and leave the global one alone
         )
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
@@ -191,6 +217,7 @@ class SegmentationData(pl.LightningDataModule):
             sampler=ShardSampler(len(pairs), *self._place()),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            generator=torch.Generator(),
         )
 
     def _place(self) -> tuple[int, int]:
@@ -198,17 +225,18 @@ class SegmentationData(pl.LightningDataModule):
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
 
-    def _crops_that_cover_the_images(self) -> int:
-        areas = [np.prod(_size(pair)) for pair in self.data_set.train]
-        per_image = max(4, -(-int(np.mean(areas)) // self.crop_size**2))
-        return max(per_image * len(areas), self.batch_size)
+    def _crops_that_cover(self, sizes: Sequence[tuple[int, int]]) -> int:
+        area = np.mean([width * height for width, height in sizes])
+        per_image = max(4, -(-int(area) // self.crop_size**2))
+        return max(per_image * len(sizes), self.batch_size)
 
 
 def _size(pair: Pair) -> tuple[int, int]:
-    from PIL import Image
-
-    with Image.open(pair.image) as image:
-        return image.size
+    try:
+        with Image.open(pair.image) as image:
+            return image.size
+    except OSError as error:
+        raise InputError(f"{pair.image}: not readable as an image ({error})") from None
 
 
 def _sample(image: np.ndarray, mask: np.ndarray, name: str) -> Sample:

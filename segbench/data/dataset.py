@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -44,6 +45,7 @@ class DataSet:
     val: tuple[Pair, ...]
     test: tuple[Pair, ...]
 
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of every image, mask, group and class, whatever the split or the folder."""
         pairs = sorted({*self.train, *self.val, *self.test}, key=lambda p: (p.name, p.group))
@@ -196,6 +198,12 @@ def _read_split(folder: Path, groups: dict[str, str]) -> list[Pair]:
         for path in (folder / "image").glob("*")
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     )
+    stems = {image.stem for image in images}
+    for mask in sorted((folder / "mask").glob("*.png")):
+        if mask.stem not in stems and not mask.name.startswith("."):
+            raise InputError(
+                f"{mask}: has no image in {folder / 'image'}; add it or remove the mask"
+            )
     pairs = []
     for image in images:
         mask = folder / "mask" / f"{image.stem}.png"

@@ -56,8 +56,8 @@ class EncoderBackbone(Backbone):
 
     Args:
         name: smp's name of the encoder, or a key of :data:`ALIASES`.
-        output_stride: stride of the coarsest map, 8, 16 or 32. Reached by dilation, or, where
-            the encoder cannot be dilated (VGG), by leaving out the stages beyond it.
+        output_stride: stride of the coarsest map, 8, 16 or 32, reached by dilation. VGG cannot
+            be dilated; at 16 it ends with its last convolution, before the last pooling.
         pretrained: load ImageNet weights.
 
     Raises:
@@ -76,11 +76,6 @@ class EncoderBackbone(Backbone):
         self.skip = sum(m.shape[1:] == image.shape[1:] for m in maps)
         self.channels = [m.shape[1] for m in maps[self.skip :]]
         self.strides = [64 // m.shape[2] for m in maps[self.skip :]]
-        if self.strides[-1] > output_stride:
-            raise InputError(
-                f"model.output_stride: {name} cannot reach {output_stride}; "
-                f"take {self.strides[-1]} or another model.backbone"
-            )
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return list(self.encoder(images)[self.skip :])
@@ -106,9 +101,13 @@ def _encoder(name: str, output_stride: int, weights: str | None) -> nn.Module:
     try:
         try:
             encoder = get_encoder(smp_name, weights=weights, output_stride=output_stride)
-        except ValueError:  # no dilated mode: VGG
-            depth = output_stride.bit_length() - 1
-            encoder = get_encoder(smp_name, depth=depth, weights=weights)
+        except ValueError:  # no dilated mode: VGG; but behind stride 16 it only pools once more
+            if output_stride != 16:
+                raise InputError(
+                    f"model.output_stride: {name} cannot be dilated to {output_stride}; "
+                    "take 16 or 32, or another model.backbone"
+                ) from None
+            encoder = get_encoder(smp_name, depth=4, weights=weights)
     except (KeyError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "Unknown model" not in str(error):
             raise

@@ -3,6 +3,7 @@
 import os
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,7 +27,10 @@ def fetching_weights(backbone: str) -> Iterator[None]:
         os.environ["HF_HUB_OFFLINE"] = "1"  # for who imports the client later
         constants.HF_HUB_OFFLINE = True
     try:
-        yield
+        with warnings.catch_warnings():
+            # smp asks for True instead of "imagenet" for timm's encoders, and loads either way
+            warnings.filterwarnings("ignore", "For 'tu-'")
+            yield
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise InputError(
             f"model.pretrained: the ImageNet weights of {backbone} are neither in the local cache "

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,10 @@ from segbench import metrics
 from segbench.data.datamodule import SegmentationData
 from segbench.files import write_atomic
 from segbench.runs import RunFolder, TestCounts, fingerprint
+from segbench.task import DivergedError
 from segbench.training import provenance
+from segbench.training.config import OUTSIDE_THE_RESULT
 from segbench.training.pictures import make_prediction_folders, store_test_set, write_prediction
-
-# keys that change where or how fast a run runs, but not what it computes
-NOT_IN_FINGERPRINT = (
-    "data.root",
-    "data.num_workers",
-    "wandb",
-    "keep_freed_memory",
-    "trainer.enable_progress_bar",
-)
 
 
 class FitRecorder(Checkpoint):
@@ -56,6 +50,7 @@ class FitRecorder(Checkpoint):
         self.rows: list[dict[str, float]] = []
         self.images = 0
         self.seconds = {"fit": 0.0, "val": 0.0}
+        self.stopped_by: BaseException | None = None
         self._started = 0.0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -64,7 +59,7 @@ class FitRecorder(Checkpoint):
         data: SegmentationData = trainer.datamodule  # type: ignore[attr-defined]
         network = pl_module.network
         assert isinstance(network, nn.Module)
-        data_fingerprint = data.data_set.fingerprint()
+        data_fingerprint = data.data_set.fingerprint
         self.run.checkpoints.mkdir(parents=True, exist_ok=True)
         store_test_set(self.run.study_test, data.data_set.test, data_fingerprint)
         write_atomic(self.run.config, self.config_text)
@@ -80,7 +75,7 @@ class FitRecorder(Checkpoint):
             "size_mb": (parameters + buffers) * 4 / 1e6,  # as 32-bit floats
             "fingerprints": {
                 "data": data_fingerprint,
-                "config": fingerprint(_without(self.config, NOT_IN_FINGERPRINT)),
+                "config": fingerprint(_without(self.config, OUTSIDE_THE_RESULT)),
                 "code": provenance.code_fingerprint(),
             },
         }
@@ -124,8 +119,25 @@ class FitRecorder(Checkpoint):
             self.run.write_metrics(self.rows)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.is_global_zero:
+        if trainer.is_global_zero:
+            self._sum_up(trainer)
+            self.run.write_record(self.record)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        self.stopped_by = exception
+        if not trainer.is_global_zero or not self.run.record.exists():
             return
+        diverged = isinstance(exception, DivergedError)
+        self.record["status"] = "diverged" if diverged else "failed"
+        self.record["error"] = f"{type(exception).__name__}: {exception}"
+        if self.rows:
+            self._sum_up(trainer)
+        with suppress(OSError):  # a full disk may be what brought us here
+            self.run.write_record(self.record)
+
+    def _sum_up(self, trainer: pl.Trainer) -> None:
         best = max(self.rows, key=lambda row: row["val/mean_iou"])
         self.record |= {
             "epochs": len(self.rows),
@@ -135,14 +147,6 @@ class FitRecorder(Checkpoint):
             "best_epoch": int(best["epoch"]),
             "scores": {split: _scores(best, f"{split}/") for split in ("val", "train_clean")},
         }
-        self.run.write_record(self.record)
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        if trainer.is_global_zero and self.run.record.exists():
-            error = f"{type(exception).__name__}: {exception}"
-            self.run.write_record({**self.record, "status": "failed", "error": error})
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows, "seconds": dict(self.seconds), "images": self.images}
@@ -200,7 +204,8 @@ class TestRecorder(Callback):
             )
         )
         record = self.run.read_record()
-        record["status"] = "finished"
+        if record["status"] != "diverged":
+            record["status"] = "finished"
         record["seconds"]["test"] = seconds
         record["scores"]["test"] = {
             **_scores(trainer.callback_metrics, "test/"),

@@ -37,17 +37,18 @@ def test_masks_hold_only_labels_that_were_there(name: Augmentation, strength: fl
         assert set(np.unique(labels)) <= {1, 2, 3, 4, IGNORE}
 
 
-@pytest.mark.parametrize("name", [n for n in POLICIES if "color" not in n and n != "full"])
+@pytest.mark.parametrize("name", [n for n in POLICIES if "color" not in POLICIES[n]])
 def test_image_and_mask_move_together(name: Augmentation):
     image, mask = scene()
     for drawn, labels in draws(CropPolicy(name, 1.0, CROP), image, mask, 20):
         # away from edges, where the image is interpolated, the grey tells the class
-        edges = np.zeros((CROP, CROP), dtype=bool)
+        edges = np.ones((CROP, CROP), dtype=bool)
+        edges[3:-3, 3:-3] = False  # what lies just outside was interpolated with too
         for axis in (0, 1):
-            for shift in (-2, -1, 1, 2):
+            for shift in (-3, -2, -1, 1, 2, 3):
                 edges |= np.roll(labels, shift, axis) != labels
         inside = ~edges & (labels != IGNORE)
-        assert inside.mean() > 0.3
+        assert inside.mean() > 0.2
         grey = labels[inside].astype(int) * 30
         assert (np.abs(drawn[inside, 0].astype(int) - grey) <= 1).all()
 

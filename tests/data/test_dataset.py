@@ -119,7 +119,7 @@ def test_an_image_without_a_mask_and_one_without_a_group_are_refused(make: Maker
 @pytest.mark.parametrize("missing", ["train", "test"])
 def test_an_empty_split_is_refused(make: Maker, missing: str):
     root = make(**{split: [f"{split}{k}" for k in range(3)] for split in SPLITS})
-    for file in (root / missing / "image").iterdir():
+    for file in (root / missing).rglob("*.png"):
         file.unlink()
     with pytest.raises(InputError, match=rf"{missing}/image: no images"):
         read_data_set(root)
@@ -171,23 +171,22 @@ def test_masks_of_colour_or_palette_are_refused(tmp_path: Path):
 
 def test_the_check_finds_a_wrong_size_and_an_unknown_id(make: Maker):
     root = make(train=["a", "b"], val=["v"], test=["t"])
-    data = read_data_set(root)
-    check_data_set(data)
+    check_data_set(read_data_set(root))
     mask = root / "val" / "mask" / "v.png"
     Image.fromarray(np.full((20, 30), IGNORE, np.uint8)).save(mask)
-    check_data_set(data)
+    check_data_set(read_data_set(root))
     Image.fromarray(np.full((20, 30), 2, np.uint8)).save(mask)
     with pytest.raises(InputError, match=r"v\.png: holds the ids \[2\], classes.json has 0\.\.1"):
-        check_data_set(data)
+        check_data_set(read_data_set(root))
     Image.fromarray(np.zeros((30, 20), np.uint8)).save(mask)
     with pytest.raises(InputError, match=r"v\.png: is 20x30 px, its image 30x20"):
-        check_data_set(data)
+        check_data_set(read_data_set(root))
 
 
 def test_the_fingerprint_knows_content_and_not_place(make: Maker, tmp_path: Path):
     root = make(train=["a", "b"], val=["v"], test=["t"])
-    before = read_data_set(root).fingerprint()
+    before = read_data_set(root).fingerprint
     moved = root.rename(tmp_path / "elsewhere")
-    assert read_data_set(moved).fingerprint() == before
+    assert read_data_set(moved).fingerprint == before
     Image.fromarray(np.ones((20, 30), np.uint8)).save(moved / "val" / "mask" / "v.png")
-    assert read_data_set(moved).fingerprint() != before
+    assert read_data_set(moved).fingerprint != before

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from segbench.runs import RunFolder
 from segbench.training.wandb import _key_at_hand
 
 Process = Callable[..., CompletedProcess[str]]
@@ -27,11 +28,15 @@ def inspect(run: Path, *flags: str) -> Any:
     return done.stdout
 
 
-def test_without_a_key_the_run_is_kept_offline(process: Process, scenes: Path, tmp_path: Path):
-    done = process(
+def test_without_a_key_the_run_is_kept_offline_and_is_the_same(
+    process: Process, segbench: Callable[..., str], scenes: Path, tmp_path: Path
+):
+    args = (
         *("fit", "--data.root", scenes, "--model.width=8", "--data.crop_size=48"),
         *("--data.samples_per_epoch=8", "--data.batch_size=4", "--trainer.max_epochs=2"),
-        *("--wandb=true", "--run_dir=runs/study/cell"),
+    )
+    done = process(
+        *(*args, "--wandb=true", "--run_dir=runs/study/cell"),
         HOME=str(tmp_path),
         NETRC=str(tmp_path / "none"),
         WANDB_API_KEY="",
@@ -52,6 +57,12 @@ def test_without_a_key_the_run_is_kept_offline(process: Process, scenes: Path, t
     history = [json.loads(line) for line in inspect(run).splitlines()]
     epochs = [row for row in history if "val/mean_iou" in json.dumps(row)]
     assert len(epochs) >= 2
+
+    segbench(*args, "--run_dir=runs/study/without")
+    with_wandb, without = RunFolder(run), RunFolder(tmp_path / "runs/study/without")
+    for row, other in zip(with_wandb.read_metrics(), without.read_metrics(), strict=True):
+        assert row | {"seconds": 0} == other | {"seconds": 0}
+    assert (with_wandb.read_counts().counts == without.read_counts().counts).all()
 
 
 def test_a_key_is_found_in_the_environment_and_in_netrc(

@@ -1,0 +1,203 @@
+"""What a run is made of: flat typed keys, from files and the command line."""
+
+import re
+from difflib import get_close_matches
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError
+from pytorch_lightning import Trainer
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+from segbench.data.classes import read_classes
+from segbench.data.datamodule import SegmentationData
+from segbench.errors import InputError
+from segbench.task import SegmentationTask
+from segbench.training.checkpoints import AtomicCheckpointIO
+from segbench.training.memory import keep_freed_memory
+
+PLACES = ("config", "run_dir", "ckpt_path")
+"""Arguments that say where things lie; they are no part of a run's configuration."""
+
+OUTSIDE_THE_RESULT = (
+    "data.root",
+    "data.num_workers",
+    "wandb",
+    "keep_freed_memory",
+    "trainer.enable_progress_bar",
+)
+"""Keys that change where or how fast a run runs, but not what it computes on a CPU."""
+
+
+class SegbenchCLI(LightningCLI):
+    """Flat typed keys: model.*, data.*, trainer.*, seed_everything, wandb; places beside them."""
+
+    def __init__(self, verb: str, description: str, argv: list[str]) -> None:
+        self.argv = argv
+        super().__init__(
+            SegmentationTask,
+            SegmentationData,
+            save_config_callback=None,
+            run=False,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # for nested classes only, and we have none
+            args=argv,
+            trainer_defaults={
+                "max_epochs": 30,
+                "num_sanity_val_steps": 0,  # the data set is checked before the fit anyway
+                "enable_model_summary": False,
+                "log_every_n_steps": 1,  # epochs are logged, which may be short
+                # our samplers share the draws out themselves, so that none is counted twice
+                "use_distributed_sampler": False,
+            },
+            parser_kwargs={
+                "prog": f"segbench {verb}",
+                "description": description,
+                "exit_on_error": False,
+                "allow_abbrev": False,  # a key has one name
+            },
+        )
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--seed_everything",
+            type=int,
+            default=0,
+            help="Seed of initialisation, order of samples, crops and augmentation.",
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--wandb",
+            type=bool,
+            default=False,
+            help="Log to Weights & Biases too: online where a key is at hand, else offline.",
+        )
+        parser.add_argument(
+            "--keep_freed_memory",
+            type=bool,
+            default=True,
+            help="Let malloc keep freed tensors' memory: up to 1.5 x faster on a CPU.",
+        )
+        parser.add_argument(
+            "--run_dir",
+            type=str | None,
+            help="The run folder. By default runs/<data set>/<network>_seed-<n>, numbered.",
+        )
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            help="A checkpoint, or best or last of --run_dir. For fit: go on from there.",
+        )
+        parser.link_arguments("seed_everything", "data.seed")
+        parser.link_arguments("data.root", "model.num_classes", compute_fn=_count_classes)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            raise _one_line(error, parser, self.argv) from None
+
+    def before_instantiate_classes(self) -> None:
+        if self.config["keep_freed_memory"]:
+            keep_freed_memory()
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Deferred to :meth:`trainer_for`: what it needs depends on the run folder."""
+        return None  # type: ignore[return-value]
+
+    def trainer_for(self, **kwargs: Any) -> Trainer:
+        """The trainer of the configuration, with our parts beside the user's."""
+        given = self.config_init["trainer"]
+        kwargs["callbacks"] = _listed(given["callbacks"]) + kwargs.get("callbacks", [])
+        kwargs["logger"] = _listed(given["logger"]) + kwargs.get("logger", [])
+        kwargs["plugins"] = [*_listed(given["plugins"]), AtomicCheckpointIO()]
+        return super().instantiate_trainer(enable_progress_bar=False, **kwargs)
+
+    def resolved(self) -> str:
+        """config.yaml: every key with its value, the linked ones too."""
+        config = self.config.clone()
+        for place in PLACES:
+            config.pop(place, None)
+        text: str = self.parser.dump(config, skip_link_targets=False, skip_unset=False)
+        return text
+
+    def arm(self) -> dict[str, Any]:
+        """What was given beside the first configuration file, dotted: what this run varies."""
+        rest, first = [], True
+        args = iter(self.argv)
+        for arg in args:
+            if first and arg in ("-c", "--config"):
+                next(args)
+                first = False
+            elif first and arg.startswith("--config="):
+                first = False
+            else:
+                rest.append(arg)
+        # the sources of links must be there; they are left out again below
+        sources = (f"--{key}={self.config[key]}" for key in ("seed_everything", "data.root"))
+        given = self.parser.parse_args([*sources, *rest], defaults=False)
+        linked = {"data.seed", "model.num_classes"}
+        leave_out = {*PLACES, *linked, "seed_everything", "data.root", "data.fold"}
+        return {
+            key: value
+            for key, value in given.as_flat().__dict__.items()
+            if key not in leave_out and key.startswith(("model.", "data."))
+        }
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _count_classes(root: str) -> int:
+    if not Path(root).is_dir():
+        raise InputError(
+            f"data.root: {root} is not a folder; give your data set with --data.root, or make "
+            f"synthetic scenes with: segbench data generate --out {root}"
+        )
+    return len(read_classes(Path(root) / "classes.json"))
+
+
+def _one_line(error: ArgumentError, parser: LightningArgumentParser, argv: list[str]) -> InputError:
+    """What jsonargparse says in several lines, in one, with the nearest right word."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    text = " ".join(str(error).split())
+    if found := re.match(r'Parser key "([^"]*)": (.*)', text):
+        key, complaint = found.groups()
+        value = complaint.rsplit("value: ", 1)[-1]
+        if choice := re.search(r"Literal\[(.*?)\]", complaint):
+            allowed = [word.strip("' ") for word in choice[1].split(",")]
+            return InputError(
+                f"{key}: {value} is none of {', '.join(allowed)}{_nearest(value, allowed)}"
+            )
+        if kind := re.match(r"Expected a <class '(\w+)'>. Got", complaint):
+            return InputError(f"{key}: {value} is no {kind[1]}")
+        return InputError(f"{key}: {complaint}")
+    for pattern in (
+        r"unrecognized arguments: --(?P<key>[\w.]+)",
+        r"Group '(?P<group>[\w.]+)' does not accept option '(?P<key>[\w.]+)'",
+        r"Option '(?P<key>[\w.]+)' is not accepted",
+    ):
+        if found := re.match(pattern, text):
+            parts = found.groupdict()
+            key = ".".join(filter(None, (parts.get("group"), parts["key"])))
+            keys = [action.dest for action in parser._actions]
+            return InputError(f"{key}: no such key{_nearest(key, keys)}")
+    if text.startswith("Problems parsing config"):
+        files = [after for before, after in pairwise(argv) if before in ("-c", "--config")]
+        files += [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]
+        return InputError(f"{' or '.join(files)}: not readable as YAML or JSON ({text})")
+    return InputError(text)
+
+
+def _nearest(word: str, allowed: list[str]) -> str:
+    near = get_close_matches(word, allowed, 1)
+    return f"; did you mean {near[0]}?" if near else ""
