@@ -10,9 +10,6 @@ import pytest
 
 from segbench import cli
 
-# before torch is imported: two test processes share two cores
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
