@@ -63,7 +63,7 @@ def main() -> None:
             raise
         where = error.filename or "output"
         print(
-            f"segbench: {where}: {error.strerror}; free space, or write elsewhere (--run_dir)",
+            f"segbench: {where}: {error.strerror}; free space, ask for access, or write elsewhere",
             file=sys.stderr,
         )
         sys.exit(2)

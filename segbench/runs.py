@@ -19,6 +19,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,9 @@ class RunFolder:
         return self.record.exists() and self.read_record()["status"] == "finished"
 
     def write_record(self, record: Mapping[str, Any]) -> None:
-        write_atomic(self.record, json.dumps({"format": FORMAT, **record}, indent=1) + "\n")
+        """Write run.json. A score of a class without truth, NaN in Python, becomes null."""
+        content = _without_nan({"format": FORMAT, **record})
+        write_atomic(self.record, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def read_config(self) -> dict[str, Any]:
         config: dict[str, Any] = yaml.safe_load(self.config.read_text(encoding="utf-8"))
@@ -149,6 +152,12 @@ class RunFolder:
                 )
         except Exception as error:  # a damaged archive raises whatever its bytes suggest
             raise InputError(f"{self.counts}: not readable as test counts ({error})") from None
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def find_runs(study: Path) -> list[RunFolder]:

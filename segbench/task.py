@@ -117,6 +117,9 @@ class SegmentationTask(pl.LightningModule):
         num_classes: int = 2,
     ) -> None:
         super().__init__()
+        for key, number in (("lr", lr), ("weight_decay", weight_decay)):
+            if not number >= 0:
+                raise InputError(f"model.{key}: {number}; give 0 or more")
         self.save_hyperparameters()
         self.network = build_model(
             architecture,
@@ -149,7 +152,7 @@ class SegmentationTask(pl.LightningModule):
                 f"{data.num_classes}; use the data set it was trained on"
             )
         self.class_names = [c.name for c in data.classes]
-        if stage == "fit":
+        if stage == "fit" and self.class_weights != "none":
             self.loss.weights.copy_(class_weights(self.class_weights, data.class_pixels()))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -178,7 +181,8 @@ class SegmentationTask(pl.LightningModule):
 
     def training_step(self, batch: Sample, batch_idx: int) -> Tensor:
         loss = self._step(batch, "train")[0]
-        if not loss.isfinite():
+        # all processes stop, or none: one alone would leave the others waiting
+        if not self.trainer.strategy.reduce_boolean_decision(bool(loss.isfinite()), all=True):
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
             raise DivergedError(
                 f"the loss is {loss.item()} at step {self.global_step} (learning rate {rate:.2g}); "
@@ -196,20 +200,14 @@ class SegmentationTask(pl.LightningModule):
         mask = batch["mask"]
         labelled = mask != IGNORE
         pairs = mask[labelled] * self.num_classes + prediction[labelled]
-        return {
-            "name": batch["name"][0],
-            "prediction": prediction[0],
-            "confidence": logits[0].float().softmax(0).max(0).values,
-            "counts": torch.bincount(pairs, minlength=self.num_classes**2).view(
-                self.num_classes, self.num_classes
-            ),
+        counts = torch.bincount(pairs, minlength=self.num_classes**2)
+        return _described(batch, logits) | {
+            "counts": counts.view(self.num_classes, self.num_classes)
         }
 
     def predict_step(self, batch: Sample, batch_idx: int) -> dict[str, Any]:
         """One image: its name, predicted class ids [H, W] and confidence (0..1)."""
-        logits = self(batch["image"])
-        confidence, prediction = logits[0].float().softmax(0).max(0)
-        return {"name": batch["name"][0], "prediction": prediction, "confidence": confidence}
+        return _described(batch, self(batch["image"]))
 
     def on_train_epoch_end(self) -> None:
         self._log_epoch("train")
@@ -228,3 +226,11 @@ class SegmentationTask(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+
+def _described(batch: Sample, logits: Tensor) -> dict[str, Any]:
+    return {
+        "name": batch["name"][0],
+        "prediction": logits[0].max(0).indices,
+        "confidence": logits[0].float().softmax(0).max(0).values,
+    }

@@ -9,9 +9,11 @@ import numpy as np
 from PIL import Image
 
 from segbench.data.classes import IGNORE
-from segbench.data.dataset import DataSet, Pair, read_mask
+from segbench.data.dataset import UNREADABLE, DataSet, Pair, read_mask
 from segbench.errors import InputError
 
+VERSION = 1
+"""Goes up when the check looks for more: what passed before is then looked at again."""
 IMAGE_MODES = ("RGB", "RGBA", "L", "P", "1")
 """What is read as 8-bit RGB without loss; an alpha channel is dropped."""
 
@@ -26,7 +28,7 @@ def check_data_set(data_set: DataSet) -> None:
         InputError: the first pair, in the order of splits and names, that is unreadable, whose
             mask has another size than its image, or ids outside classes.json.
     """
-    passed = _cache_folder() / data_set.fingerprint
+    passed = _cache_folder() / f"{VERSION}-{data_set.fingerprint}"
     if passed.exists():
         return
     pairs = [*data_set.train, *data_set.val, *data_set.test]
@@ -48,7 +50,7 @@ def _problem(pair: Pair, num_classes: int) -> str | None:
             image.load()  # a file cut short shows only when it is decoded
     except InputError as error:
         return str(error)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         return f"{pair.image}: not readable as an image ({error}); replace it, or remove the pair"
     if mode not in IMAGE_MODES:
         return (

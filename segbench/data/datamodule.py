@@ -14,7 +14,15 @@ from typing_extensions import TypedDict
 
 from segbench.data.augment import Augmentation, CropPolicy
 from segbench.data.check import check_data_set
-from segbench.data.dataset import DataSet, Pair, class_pixels, read_data_set, read_image, read_mask
+from segbench.data.dataset import (
+    UNREADABLE,
+    DataSet,
+    Pair,
+    class_pixels,
+    read_data_set,
+    read_image,
+    read_mask,
+)
 from segbench.errors import InputError
 
 
@@ -140,9 +148,16 @@ class SegmentationData(pl.LightningDataModule):
             raise InputError(
                 f"data.augmentation_strength: {augmentation_strength} is not within 0..1.5"
             )
-        for key, number in (("crop_size", crop_size), ("batch_size", batch_size)):
-            if number < 1:
-                raise InputError(f"data.{key}: {number}; give 1 or more")
+        for key, number, least in (
+            ("crop_size", crop_size, 1),
+            ("batch_size", batch_size, 1),
+            ("samples_per_epoch", samples_per_epoch, 1),
+            ("train_clean_images", train_clean_images, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+        ):
+            if number is not None and number < least:
+                raise InputError(f"data.{key}: {number}; give {least} or more")
         if folds is None and fold != 0:
             raise InputError(f"data.fold: {fold} of no folds; set data.folds too")
         self.data_set: DataSet = read_data_set(Path(root), folds, fold)
@@ -160,6 +175,23 @@ class SegmentationData(pl.LightningDataModule):
         self.num_workers, self.seed = num_workers, seed
         clean = np.linspace(0, len(self.data_set.train) - 1, train_clean_images).round()
         self.train_clean = [self.data_set.train[int(i)] for i in sorted(set(clean))]
+
+    def setup(self, stage: str) -> None:
+        """Refuse to spread fewer images or crops than there are processes."""
+        processes = self._place()[1]
+        parts = {"val": self.data_set.val, "train_clean": self.train_clean}
+        parts["test"] = self.data_set.test
+        for split, pairs in parts.items():
+            if len(pairs) < processes:
+                raise InputError(
+                    f"trainer.devices: {processes} processes cannot share the {len(pairs)} images "
+                    f"of {split}; use fewer"
+                )
+        if self.samples_per_epoch < self.batch_size * processes:
+            raise InputError(
+                f"data.samples_per_epoch: {self.samples_per_epoch} crops are not one batch of "
+                f"data.batch_size={self.batch_size} for each of {processes} processes; give more"
+            )
 
     def prepare_data(self) -> None:
         check_data_set(self.data_set)
@@ -235,7 +267,7 @@ def _size(pair: Pair) -> tuple[int, int]:
     try:
         with Image.open(pair.image) as image:
             return image.size
-    except OSError as error:
+    except UNREADABLE as error:
         raise InputError(f"{pair.image}: not readable as an image ({error})") from None
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from segbench.errors import InputError
 
 SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+UNREADABLE = (OSError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow raises for files that are no images, damaged, or far too large."""
 VAL_SHARE = 0.2
 """Share of the images that become validation where a data set brings none."""
 
@@ -48,12 +51,10 @@ class DataSet:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of every image, mask, group and class, whatever the split or the folder."""
-        pairs = sorted({*self.train, *self.val, *self.test}, key=lambda p: (p.name, p.group))
-        digest = hashlib.blake2b(repr(self.classes).encode(), digest_size=16)
         with ThreadPoolExecutor() as pool:
-            for pair, contents in zip(pairs, pool.map(_digest_of_pair, pairs), strict=True):
-                digest.update(f"{pair.name}\0{pair.group}\0".encode() + contents)
-        return digest.hexdigest()
+            digests = sorted(pool.map(_digest_of_pair, {*self.train, *self.val, *self.test}))
+        everything = repr(self.classes).encode() + b"".join(digests)
+        return hashlib.blake2b(everything, digest_size=16).hexdigest()
 
 
 def read_data_set(root: Path, folds: int | None = None, fold: int = 0) -> DataSet:
@@ -119,16 +120,18 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
                     "of class ids (mode L)"
                 )
             return np.asarray(mask)
-    except OSError as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: not readable as a mask ({error})") from None
 
 
 def class_pixels(pairs: Iterable[Pair], num_classes: int) -> NDArray[np.int64]:
     """Labelled pixels of each class [K] in the masks of ``pairs``."""
-    total = np.zeros(num_classes, dtype=np.int64)
-    for pair in pairs:
-        total += np.bincount(read_mask(pair.mask).ravel(), minlength=256)[:num_classes]
-    return total
+
+    def count(pair: Pair) -> NDArray[np.int64]:
+        return np.bincount(read_mask(pair.mask).ravel(), minlength=256)[:num_classes]
+
+    with ThreadPoolExecutor() as pool:
+        return sum(pool.map(count, pairs), np.zeros(num_classes, dtype=np.int64))
 
 
 def hold_out(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
@@ -185,11 +188,19 @@ def _by_group(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
 def _read_groups(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        if not {"image", "group"} <= set(reader.fieldnames or ()):
-            raise InputError(f"{path}: needs the columns image,group; has {reader.fieldnames}")
-        return {row["image"]: row["group"] for row in reader}
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as UTF-8 text ({error})") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    if not {"image", "group"} <= set(reader.fieldnames or ()):
+        raise InputError(f"{path}: needs the columns image,group; has {reader.fieldnames}")
+    groups = {}
+    for row in reader:
+        if not row["image"] or not row["group"]:
+            raise InputError(f"{path}: line {reader.line_num} lacks an image or its group")
+        groups[row["image"]] = row["group"]
+    return groups
 
 
 def _read_split(folder: Path, groups: dict[str, str]) -> list[Pair]:
@@ -237,7 +248,6 @@ def _check_groups(*splits: Sequence[Pair]) -> None:
 
 
 def _digest_of_pair(pair: Pair) -> bytes:
-    return b"".join(
-        hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
-        for path in (pair.image, pair.mask)
-    )
+    parts = [f"{pair.name}\0{pair.group}".encode(), pair.image.read_bytes(), pair.mask.read_bytes()]
+    digests = [hashlib.blake2b(part, digest_size=16).digest() for part in parts]
+    return b"".join(digests)

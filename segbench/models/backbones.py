@@ -112,7 +112,8 @@ def _encoder(name: str, output_stride: int, weights: str | None) -> nn.Module:
         if isinstance(error, RuntimeError) and "Unknown model" not in str(error):
             raise
         raise InputError(
-            f"model.backbone: no encoder is called {name!r}; take plain, resnet18, vgg11_bn, "
-            "mobilenet_v3_small or another encoder of segmentation_models_pytorch"
+            f"model.backbone: no encoder is called {name!r} (with such weights); take resnet18, "
+            "vgg11_bn, mobilenet_v3_small or another of segmentation_models_pytorch; plain is the "
+            "UNet's own"
         ) from None
     return encoder

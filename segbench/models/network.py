@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,11 +35,16 @@ class SmpNetwork(nn.Module):
         import segmentation_models_pytorch as smp  # costs seconds: only when it is wanted
 
         with fetching_weights(backbone) if pretrained else nullcontext():
-            self.network = getattr(smp, class_name)(
-                ALIASES.get(backbone, backbone),
-                encoder_weights="imagenet" if pretrained else None,
-                classes=num_classes,
-            )
+            try:
+                self.network = getattr(smp, class_name)(
+                    ALIASES.get(backbone, backbone),
+                    encoder_weights="imagenet" if pretrained else None,
+                    classes=num_classes,
+                )
+            except (KeyError, ValueError, RuntimeError) as error:
+                raise InputError(
+                    f"model.backbone: {class_name} cannot be built on {backbone!r} ({error})"
+                ) from None
         self.stride = 32
 
     def forward(self, images: Tensor) -> Tensor:
@@ -112,6 +118,9 @@ def build_model(
         if parameter.kind is parameter.KEYWORD_ONLY
     }
     given = {name: value for name, value in options.items() if value is not None}
+    for name in ("width", "aspp_rates"):
+        if name in given and min(np.atleast_1d(given[name]), default=0) < 1:
+            raise InputError(f"model.{name}: {given[name]}; give numbers from 1 on")
     for name in given.keys() - known:
         raise InputError(
             f"model.{name}: {architecture} has no such part "

@@ -1,13 +1,12 @@
 """ImageNet weights from the Hugging Face hub: there, or a clear word within seconds."""
 
 import os
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from segbench.errors import InputError
+from segbench.online import answers
 
 
 @contextmanager
@@ -23,7 +22,7 @@ def fetching_weights(backbone: str) -> Iterator[None]:
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    if not _answers(constants.ENDPOINT):
+    if not answers(constants.ENDPOINT):
         os.environ["HF_HUB_OFFLINE"] = "1"  # for who imports the client later
         constants.HF_HUB_OFFLINE = True
     try:
@@ -37,13 +36,3 @@ def fetching_weights(backbone: str) -> Iterator[None]:
             f"({constants.HF_HUB_CACHE}) nor to be fetched from {constants.ENDPOINT} "
             f"({type(error).__name__}); connect once, or set model.pretrained to false"
         ) from None
-
-
-def _answers(url: str) -> bool:
-    try:
-        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=5).close()
-    except urllib.error.HTTPError:
-        return True  # an error page is an answer
-    except OSError:
-        return False
-    return True

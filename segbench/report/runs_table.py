@@ -50,22 +50,24 @@ def runs_table(study: Path, runs: list[RunFolder]) -> Table:
     return table
 
 
-def _cells(record: dict[str, Any], iou: dict[str, float], classes: list[str]) -> list[str]:
+def _cells(record: dict[str, Any], iou: dict[str, float | None], classes: list[str]) -> list[str]:
     size = [f"{record['parameters'] / 1e6:.2f}", f"{record['size_mb']:.1f}"]
-    if "scores" not in record:
-        return [""] * (len(classes) + 5) + size
-    scores = record["scores"]
+    scores = record.get("scores", {})
     return [
-        f"{scores['test']['mean_iou']:.3f}",
-        f"{scores['val']['mean_iou']:.3f}",
-        *(f"{iou[name]:.2f}" for name in classes),
-        str(record["steps"]),
-        f"{record['seconds']['fit']:.0f}",
-        f"{record['images_per_second']:.1f}",
+        _number(scores.get("test", {}).get("mean_iou"), 3),
+        _number(scores.get("val", {}).get("mean_iou"), 3),
+        *(_number(iou.get(name), 2) for name in classes),
+        _number(record.get("steps"), 0),
+        _number(record.get("seconds", {}).get("fit"), 0),
+        _number(record.get("images_per_second"), 1),
         *size,
     ]
 
 
-def _class_ious(record: dict[str, Any]) -> dict[str, float]:
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _class_ious(record: dict[str, Any]) -> dict[str, float | None]:
     test = record.get("scores", {}).get("test", {})
     return {k.removeprefix("iou/"): v for k, v in test.items() if k.startswith("iou/")}

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there."""
+"""Checkpoints that are whole or not there, after every epoch."""
 
 import io
 from pathlib import Path
@@ -27,17 +27,39 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_atomic(Path(path), content.getvalue())
 
 
-def best_and_last(run: RunFolder) -> ModelCheckpoint:
-    """best.ckpt by val/mean_iou, then last.ckpt, at the end of every epoch."""
-    checkpoint = ModelCheckpoint(
-        dirpath=run.checkpoints,
-        filename="best",
-        monitor="val/mean_iou",
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-        auto_insert_metric_name=False,
-    )
-    assert checkpoint.CHECKPOINT_NAME_LAST == "last"
-    return checkpoint
+class MovableCheckpoint(ModelCheckpoint):
+    """Knows its files by where the run lies now.
+
+    Lightning forgets which checkpoint was best when its folder was moved, and would let the next
+    epoch, however bad, take the best one's place.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        here = Path(str(self.dirpath))
+
+        def moved(path: str) -> str:
+            return str(here / Path(path).name) if path else path
+
+        state = dict(state_dict) | {"dirpath": self.dirpath}
+        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            state[key] = moved(state[key])
+        state["best_k_models"] = {moved(k): v for k, v in state["best_k_models"].items()}
+        super().load_state_dict(state)
+
+
+def best_and_last(run: RunFolder) -> list[ModelCheckpoint]:
+    """best.ckpt by val/mean_iou, then last.ckpt, both at the end of every epoch.
+
+    Two of them, because one would write last.ckpt only when there is a new best.
+    """
+    every_epoch: dict[str, Any] = {
+        "dirpath": run.checkpoints,
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+    }
+    return [
+        MovableCheckpoint(
+            filename=run.best.stem, monitor="val/mean_iou", mode="max", **every_epoch
+        ),
+        MovableCheckpoint(filename=run.last.stem, **every_epoch),
+    ]

@@ -1,6 +1,7 @@
 """``segbench fit|validate|test|predict``."""
 
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -9,32 +10,38 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from segbench.data.check import check_data_set
 from segbench.errors import InputError
 from segbench.runs import RunFolder, free_path
 from segbench.task import DivergedError
 from segbench.training.checkpoints import best_and_last
 from segbench.training.config import SegbenchCLI
-from segbench.training.pictures import make_prediction_folders, write_prediction
+from segbench.training.pictures import make_prediction_folders
 from segbench.training.progress import EpochProgress
 from segbench.training.randomness import EpochSeed
-from segbench.training.recorder import FitRecorder, TestRecorder
-from segbench.training.resume import checkpoint, claim, load_weights
+from segbench.training.recorder import FitRecorder, PredictionWriter, TestRecorder
+from segbench.training.resume import changed_keys, checkpoint, claimed, load_weights
 
 
 def fit(argv: list[str]) -> None:
     """Train, then test the best checkpoint once; leave a complete run folder."""
     cli = _open("fit", argv)
-    config_text = cli.resolved()
-    config = yaml.safe_load(config_text)
-    run = claim(cli.config, config_text)
-    if run.finished():
-        print(f"{run.path}: finished already; nothing to do")
-        return
+    with claimed(cli.config, cli.config_text) as run:
+        if run.finished():
+            print(f"{run.path}: finished already; nothing to do")
+        else:
+            _fit(cli, run)
+
+
+def _fit(cli: SegbenchCLI, run: RunFolder) -> None:
     start = checkpoint(cli.config["ckpt_path"], run)
-    recorder = FitRecorder(run, config, config_text, cli.arm())
+    if start is not None:
+        load_weights(cli.model, start)  # are they this network's?
+    check_data_set(cli.datamodule.data_set)  # before anything is written or logged
+    config = yaml.safe_load(cli.config_text)
+    recorder = FitRecorder(run, config, cli.config_text, cli.arm())
     callbacks: list[Any] = [EpochSeed(config["seed_everything"])]
     if config["trainer"]["enable_progress_bar"] is not False:
         callbacks.append(EpochProgress())
@@ -44,26 +51,22 @@ def fit(argv: list[str]) -> None:
 
         loggers.append(wandb_logger(run.path, config))
         callbacks.append(PredictionPanels(loggers[0]))
-    callbacks += [recorder, best_and_last(run), TestRecorder(run)]
+    callbacks += [recorder, *best_and_last(run), TestRecorder(run)]
     trainer = cli.trainer_for(
         callbacks=callbacks, logger=loggers, default_root_dir=str(run.path.parent)
     )
     try:
         trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
+        load_weights(cli.model, run.best)
+        trainer.test(cli.model, cli.datamodule, verbose=False)
     except DivergedError as diverged:
-        print(f"segbench: {run.path}: {diverged}", file=sys.stderr)
-        if run.best.exists():  # its score counts in a comparison, and is marked there
-            load_weights(cli.model, run.best)
-            trainer = cli.trainer_for(callbacks=[TestRecorder(run)], enable_checkpointing=False)
-            trainer.test(cli.model, cli.datamodule, verbose=False)
+        _test_what_was_good(cli, run, diverged, trainer.world_size)
         sys.exit(1)
     except ValueError as error:
         raise _known(error) from None
     except SystemExit:
         # Lightning's answer to Ctrl-C and SIGTERM, once everything is put away
         raise SystemExit(_say_how_to_go_on(run, recorder.stopped_by)) from None
-    load_weights(cli.model, run.best)
-    trainer.test(cli.model, cli.datamodule, verbose=False)
     if trainer.is_global_zero:
         _say_goodbye(run)
 
@@ -81,14 +84,12 @@ def test(argv: list[str]) -> None:
 def predict(argv: list[str]) -> None:
     """Write the predictions of a checkpoint for the test split."""
     cli = _open("predict", argv)
-    load_weights(cli.model, _source(cli.config))
-    out = free_path(Path("runs") / "predict" / Path(cli.config["data"]["root"]).name)
-    trainer = cli.trainer_for(enable_checkpointing=False)
-    outputs = trainer.predict(cli.model, cli.datamodule)
+    load_weights(cli.model, _source(cli))
+    out = free_path(Path("runs") / "predict" / Path(cli.config["data"]["root"]).resolve().name)
     make_prediction_folders(out)
-    for output in outputs or []:
-        write_prediction(out, output)  # type: ignore[arg-type]
-    print(f"{len(outputs or [])} predictions in {out / 'predictions'}")
+    trainer = cli.trainer_for(callbacks=[PredictionWriter(out)], enable_checkpointing=False)
+    trainer.predict(cli.model, cli.datamodule, return_predictions=False)
+    print(f"predictions in {out / 'predictions'}")
 
 
 VERBS = {
@@ -98,7 +99,7 @@ VERBS = {
 
 def _evaluate(verb: str, argv: list[str]) -> None:
     cli = _open(verb, argv)
-    load_weights(cli.model, _source(cli.config))
+    load_weights(cli.model, _source(cli))
     trainer = cli.trainer_for(enable_checkpointing=False)
     evaluate = trainer.validate if verb == "validate" else trainer.test
     scores = evaluate(cli.model, cli.datamodule, verbose=False)
@@ -107,14 +108,35 @@ def _evaluate(verb: str, argv: list[str]) -> None:
             print(f"{name:32s} {value:.4f}")
 
 
-def _source(config: Namespace) -> Path:
+def _source(cli: SegbenchCLI) -> Path:
+    """The checkpoint to look at, of the network and the images that the configuration names."""
+    config = cli.config
     if config["run_dir"] is None and config["ckpt_path"] in (None, "best", "last"):
         raise InputError("give the run to look at with --run_dir, or a file with --ckpt_path")
     run = RunFolder(Path(config["run_dir"] or "."))
+    if run.record.exists():
+        others = changed_keys(run.read_config(), yaml.safe_load(cli.config_text))
+        same = ("model.", "data.fold")  # of another split, its training images would be scored
+        if others := [key for key in others if key.startswith(same)]:
+            raise InputError(
+                f"--run_dir {run.path}: its run has another {', '.join(others)}; give "
+                f"--config {run.config}"
+            )
     found = checkpoint(config["ckpt_path"] or "best", run)
     if found is None:
         raise InputError(f"--run_dir {run.path}: its first epoch has not ended; nothing to score")
     return found
+
+
+def _test_what_was_good(
+    cli: SegbenchCLI, run: RunFolder, diverged: DivergedError, processes: int
+) -> None:
+    print(f"segbench: {run.path}: {diverged}", file=sys.stderr)
+    if run.best.exists() and processes == 1:
+        # its score counts in a comparison, and is marked there
+        load_weights(cli.model, run.best)
+        trainer = cli.trainer_for(callbacks=[TestRecorder(run)], enable_checkpointing=False)
+        trainer.test(cli.model, cli.datamodule, verbose=False)
 
 
 def _known(error: ValueError) -> Exception:
@@ -127,11 +149,14 @@ def _known(error: ValueError) -> Exception:
 
 
 def _say_how_to_go_on(run: RunFolder, stopped_by: BaseException | None) -> int:
-    print(
-        f"stopped; go on with: segbench fit --config {shlex.quote(str(run.config))} "
-        f"--run_dir {shlex.quote(str(run.path))} --ckpt_path last",
-        file=sys.stderr,
-    )
+    if not run.record.exists():
+        print("stopped before anything was written", file=sys.stderr)
+    elif "LOCAL_RANK" not in os.environ:
+        print(
+            f"stopped; go on with: segbench fit --config {shlex.quote(str(run.config))} "
+            f"--run_dir {shlex.quote(str(run.path))} --ckpt_path last",
+            file=sys.stderr,
+        )
     # as a shell reports the two signals
     return 128 + (signal.SIGTERM if isinstance(stopped_by, SIGTERMException) else signal.SIGINT)
 

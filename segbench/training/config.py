@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
@@ -28,6 +29,17 @@ OUTSIDE_THE_RESULT = (
     "trainer.enable_progress_bar",
 )
 """Keys that change where or how fast a run runs, but not what it computes on a CPU."""
+
+
+NEEDED = {
+    "trainer.fast_dev_run": False,
+    "trainer.max_steps": -1,
+    "trainer.max_time": None,
+    "trainer.check_val_every_n_epoch": 1,
+    "trainer.val_check_interval": None,
+    "trainer.use_distributed_sampler": False,
+}
+"""Keys of Lightning's trainer that a complete run folder does not leave free."""
 
 
 class SegbenchCLI(LightningCLI):
@@ -98,8 +110,22 @@ class SegbenchCLI(LightningCLI):
             self.config = parser.parse_args(args)
         except ArgumentError as error:
             raise _one_line(error, parser, self.argv) from None
+        seed = self.config["seed_everything"]
+        if not 0 <= seed < 2**32:
+            raise InputError(f"seed_everything: {seed}; give a number from 0 to {2**32 - 1}")
 
     def before_instantiate_classes(self) -> None:
+        for key, value in NEEDED.items():
+            if self.config[key] != value:
+                raise InputError(
+                    f"{key}: {self.config[key]}; a run counts whole epochs, each validated: leave "
+                    f"it at {value}, and set trainer.max_epochs and data.samples_per_epoch"
+                )
+        if (self.config["trainer.max_epochs"] or 0) < 1:
+            raise InputError("trainer.max_epochs: give 1 or more")
+        self.config_text = self._resolved()
+        if self.config["ckpt_path"] is not None:
+            self.config["model.pretrained"] = False  # the checkpoint holds every weight
         if self.config["keep_freed_memory"]:
             keep_freed_memory()
 
@@ -113,9 +139,12 @@ class SegbenchCLI(LightningCLI):
         kwargs["callbacks"] = _listed(given["callbacks"]) + kwargs.get("callbacks", [])
         kwargs["logger"] = _listed(given["logger"]) + kwargs.get("logger", [])
         kwargs["plugins"] = [*_listed(given["plugins"]), AtomicCheckpointIO()]
-        return super().instantiate_trainer(enable_progress_bar=False, **kwargs)
+        try:
+            return super().instantiate_trainer(enable_progress_bar=False, **kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            raise InputError(f"trainer: {' '.join(str(error).split())}") from None
 
-    def resolved(self) -> str:
+    def _resolved(self) -> str:
         """config.yaml: every key with its value, the linked ones too."""
         config = self.config.clone()
         for place in PLACES:
@@ -139,7 +168,7 @@ class SegbenchCLI(LightningCLI):
         sources = (f"--{key}={self.config[key]}" for key in ("seed_everything", "data.root"))
         given = self.parser.parse_args([*sources, *rest], defaults=False)
         linked = {"data.seed", "model.num_classes"}
-        leave_out = {*PLACES, *linked, "seed_everything", "data.root", "data.fold"}
+        leave_out = {*PLACES, *linked, *OUTSIDE_THE_RESULT, "seed_everything", "data.fold"}
         return {
             key: value
             for key, value in given.as_flat().__dict__.items()
@@ -173,13 +202,15 @@ def _one_line(error: ArgumentError, parser: LightningArgumentParser, argv: list[
     if found := re.match(r'Parser key "([^"]*)": (.*)', text):
         key, complaint = found.groups()
         value = complaint.rsplit("value: ", 1)[-1]
-        if choice := re.search(r"Literal\[(.*?)\]", complaint):
-            allowed = [word.strip("' ") for word in choice[1].split(",")]
+        if choices := re.findall(r"Literal\[(.*?)\]", complaint):
+            words = [word.strip("' ") for choice in choices for word in choice.split(",")]
+            allowed = list(dict.fromkeys(words))
             return InputError(
                 f"{key}: {value} is none of {', '.join(allowed)}{_nearest(value, allowed)}"
             )
-        if kind := re.match(r"Expected a <class '(\w+)'>. Got", complaint):
-            return InputError(f"{key}: {value} is no {kind[1]}")
+        if kinds := re.findall(r"Expected a <class '(\w+)'>", complaint):
+            names = dict.fromkeys("null" if kind == "NoneType" else kind for kind in kinds)
+            return InputError(f"{key}: {value} is no {' or '.join(names)}")
         return InputError(f"{key}: {complaint}")
     for pattern in (
         r"unrecognized arguments: --(?P<key>[\w.]+)",

@@ -79,6 +79,12 @@ class EpochProgress(Callback):
     ) -> None:
         self._stop()
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
     def _update(self, **fields: Any) -> None:
         if self.progress is not None:
             self.progress.update(self.task, **fields)

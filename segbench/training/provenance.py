@@ -15,9 +15,13 @@ from segbench.runs import fingerprint
 
 
 def versions() -> dict[str, str]:
-    packages = ("torch", "pytorch-lightning", "segmentation-models-pytorch", "albumentations")
+    packages = (
+        *("torch", "pytorch-lightning", "torchmetrics"),
+        *("segmentation-models-pytorch", "timm", "torchvision"),
+        *("albumentations", "opencv-python-headless", "pillow", "numpy"),
+    )
     own = {"python": platform.python_version(), "segbench": segbench.__version__}
-    return own | {package: version(package) for package in (*packages, "numpy")}
+    return own | {package: version(package) for package in packages}
 
 
 def hardware(trainer: pl.Trainer) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,10 @@ class FitRecorder(Checkpoint):
         network = pl_module.network
         assert isinstance(network, nn.Module)
         data_fingerprint = data.data_set.fingerprint
-        self.run.checkpoints.mkdir(parents=True, exist_ok=True)
         store_test_set(self.run.study_test, data.data_set.test, data_fingerprint)
+        self.run.checkpoints.mkdir(parents=True, exist_ok=True)
+        if self.run.record.exists():  # a run that goes on is still that of its first command
+            self.record["arm"] = self.run.read_record()["arm"]
         write_atomic(self.run.config, self.config_text)
         parameters = sum(p.numel() for p in network.parameters())
         buffers = sum(b.numel() for b in network.buffers())
@@ -213,6 +216,24 @@ class TestRecorder(Callback):
             "mean_iou_per_image_absent1": metrics.mean_iou_per_image(counts, 1),
         }
         self.run.write_record(record)
+
+
+class PredictionWriter(Callback):
+    """Writes each prediction as it comes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        write_prediction(self.folder, outputs)
 
 
 def _gather(own: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:

@@ -1,8 +1,14 @@
-"""Which folder a run writes into, and which checkpoint it goes on from."""
+"""Which folder a run writes into, and which checkpoint it goes on from.
 
+Made for POSIX systems: the claim on a folder is a lock that Windows does not have.
+"""
+
+import fcntl
 import os
 import pickle
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,40 +21,76 @@ from segbench.errors import InputError
 from segbench.runs import RunFolder, free_path
 from segbench.training.config import OUTSIDE_THE_RESULT
 
+CHILD = "SEGBENCH_RUN_DIR"
+"""Tells the processes that Lightning starts for further devices where the run lies."""
 
-def claim(config: Namespace, config_text: str) -> RunFolder:
-    """The folder this run may write into.
+
+@contextmanager
+def claimed(config: Namespace, config_text: str) -> Iterator[RunFolder]:
+    """The folder this run may write into, locked against other processes.
+
+    The lock is on the folder itself, and the system lifts it when the process ends, however it
+    ends. A folder that stays empty is taken away again.
 
     Raises:
-        InputError: it holds a run, and none that was asked to go on, or one of another
-            configuration.
+        InputError: the folder holds a run and none was asked to go on, or one of another
+            configuration; or another process is at it.
     """
-    wanted: str | None = config["run_dir"]
-    if wanted is None:
-        if config["ckpt_path"] in ("best", "last"):
+    if CHILD in os.environ:  # started by Lightning for a further device, by a process with a claim
+        yield RunFolder(Path(os.environ[CHILD]))
+        return
+    if int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) > 0:
+        if config["run_dir"] is None:
+            raise InputError("--run_dir: processes that torchrun or Slurm started need to be told")
+        yield RunFolder(Path(config["run_dir"]))  # the first of them has the claim
+        return
+    run = RunFolder(Path(config["run_dir"]) if config["run_dir"] else _free_default(config))
+    if run.record.exists():
+        _check_same(run, config, config_text)
+    with _folder(run.path) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             raise InputError(
-                f"--ckpt_path {config['ckpt_path']}: of which run? name it with --run_dir"
-            )
-        # children that Lightning starts for further devices share the choice of the first
-        chosen = os.environ.get("SEGBENCH_RUN_DIR")
-        if chosen is None:
-            chosen = str(_free_default(config))
-            os.environ["SEGBENCH_RUN_DIR"] = chosen
-        return RunFolder(Path(chosen))
-    run = RunFolder(Path(wanted))
-    if run.record.exists() and "LOCAL_RANK" not in os.environ:
-        if config["ckpt_path"] is None:
-            raise InputError(
-                f"--run_dir {wanted}: holds a run already; go on with it by --ckpt_path last, or "
-                "give another folder"
-            )
-        changed = _changed_keys(run.read_config(), yaml.safe_load(config_text))
-        if changed:
-            raise InputError(
-                f"--run_dir {wanted}: its run has another {', '.join(changed)}; go on with "
-                f"--config {run.config}, or give another folder"
-            )
-    return run
+                f"{run.path}: another process is writing this run; wait for it, or give another "
+                "--run_dir"
+            ) from None
+        os.environ[CHILD] = str(run.path)
+        try:
+            for leftover in run.path.glob("**/.*.part"):  # of a write that was killed
+                leftover.unlink()
+            yield run
+        finally:
+            del os.environ[CHILD]
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[int]:
+    """An open folder, made where it is missing; what was made and stays empty goes again."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+        with suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
+
+
+def _check_same(run: RunFolder, config: Namespace, config_text: str) -> None:
+    if config["ckpt_path"] is None:
+        raise InputError(
+            f"--run_dir {run.path}: holds a run already; go on with it by --ckpt_path last, or "
+            "give another folder"
+        )
+    changed = changed_keys(run.read_config(), yaml.safe_load(config_text))
+    if changed:
+        raise InputError(
+            f"--run_dir {run.path}: its run has another {', '.join(changed)}; go on with "
+            f"--config {run.config}, or give another folder"
+        )
 
 
 def checkpoint(wanted: str | None, run: RunFolder) -> Path | None:
@@ -59,7 +101,7 @@ def checkpoint(wanted: str | None, run: RunFolder) -> Path | None:
     Raises:
         InputError: no such file, or one that is damaged or holds more than tensors.
     """
-    if wanted is None or (wanted == "last" and run.record.exists() and not run.last.exists()):
+    if wanted is None or (wanted == "last" and run.config.exists() and not run.last.exists()):
         return None
     path = {"best": run.best, "last": run.last}.get(wanted, Path(wanted))
     if not path.is_file():
@@ -102,18 +144,20 @@ def load_weights(task: nn.Module, path: Path) -> None:
 
 
 def _free_default(config: Namespace) -> Path:
+    if config["ckpt_path"] in ("best", "last"):
+        raise InputError(f"--ckpt_path {config['ckpt_path']}: of which run? name it with --run_dir")
     model, data = config["model"], config["data"]
     network = "-".join(filter(None, (model["architecture"], model["backbone"])))
     slug = f"{network}_seed-{config['seed_everything']}"
     return free_path(Path("runs") / Path(data["root"]).resolve().name / slug)
 
 
-def _changed_keys(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+def changed_keys(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
     changed = []
     for key in sorted(before.keys() | now.keys()):
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            changed += _changed_keys(old, new, f"{prefix}{key}.")
+            changed += changed_keys(old, new, f"{prefix}{key}.")
         elif old != new and prefix + key not in OUTSIDE_THE_RESULT:
             changed.append(f"{prefix}{key} ({old} -> {new})")
     return changed

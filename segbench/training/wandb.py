@@ -13,19 +13,21 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 
 from segbench.data.datamodule import SegmentationData
+from segbench.online import answers
 
 PANELS = 4
 """Validation images whose masks are shown."""
 
 
 def wandb_logger(run_dir: Path, config: Mapping[str, Any]) -> WandbLogger:
-    """A logger that is online only where a key is at hand.
+    """A logger that is online only where a key is at hand and the server answers.
 
     Decided here, before wandb is asked: without a key or a network its start would wait for
     100 s and then fail. WANDB_MODE, if set, is obeyed.
     """
-    if not _key_at_hand():
-        os.environ.setdefault("WANDB_MODE", "offline")
+    server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    if "WANDB_MODE" not in os.environ and not (_key_at_hand(server) and answers(server)):
+        os.environ["WANDB_MODE"] = "offline"
     os.environ.setdefault("WANDB_SILENT", "true")
     logger = WandbLogger(
         project=os.environ.get("WANDB_PROJECT", "segbench"),
@@ -78,10 +80,10 @@ class PredictionPanels(Callback):
             self.images = []
 
 
-def _key_at_hand() -> bool:
+def _key_at_hand(server: str) -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    host = urlparse(server).hostname or ""
     try:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):

@@ -1,6 +1,9 @@
 """The data set on disk: pairs, groups, splits, folds, and what is refused."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -181,6 +184,38 @@ def test_the_check_finds_a_wrong_size_and_an_unknown_id(make: Maker):
     Image.fromarray(np.zeros((30, 20), np.uint8)).save(mask)
     with pytest.raises(InputError, match=r"v\.png: is 20x30 px, its image 30x20"):
         check_data_set(read_data_set(root))
+
+
+def test_the_fingerprint_is_the_same_in_every_process(make: Maker):
+    """Also where splits share names, which say nothing about their order then."""
+    root = make(train=["0", "1", "2"], val=["0", "1"], test=["0", "2"])
+    code = f"""if True:
+        from pathlib import Path
+        from segbench.data.dataset import read_data_set
+        print(read_data_set(Path({str(root)!r})).fingerprint)"""
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in range(4)
+    }
+    assert len(seen) == 1
+
+
+def test_groups_from_a_spreadsheet_and_groups_half_given(make: Maker):
+    root = make({"a": "g", "b": "h", "t": "k"}, train=["a", "b"], test=["t"])
+    groups = root / "groups.csv"
+    groups.write_text(groups.read_text(), encoding="utf-8-sig")
+    assert [pair.group for pair in read_data_set(root, folds=3).test]
+    groups.write_text("image,group\na,g\nb\nt,k\n")
+    with pytest.raises(InputError, match=r"groups\.csv: line 3 lacks"):
+        read_data_set(root)
+    groups.write_bytes("image,group\nä,g\n".encode("latin-1"))
+    with pytest.raises(InputError, match="not readable as UTF-8"):
+        read_data_set(root)
 
 
 def test_the_fingerprint_knows_content_and_not_place(make: Maker, tmp_path: Path):

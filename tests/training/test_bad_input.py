@@ -136,6 +136,25 @@ def test_folds_without_enough_groups(fit_refuses: Segbench):
         (("--data.fold=1",), "data.fold: 1 of no folds; set data.folds too"),
         (("--data.samples_per_epoch=1",), "data.samples_per_epoch: 1 crops are not one batch"),
         (("--data.crop_size=0",), "data.crop_size: 0; give 1 or more"),
+        (("--data.samples_per_epoch=0",), "data.samples_per_epoch: 0; give 1 or more"),
+        (("--data.train_clean_images=-1",), "data.train_clean_images: -1; give 1 or more"),
+        (("--seed_everything=-1",), "seed_everything: -1; give a number from 0"),
+        (("--model.lr=-1",), "model.lr: -1"),
+        (("--model.width=0",), "model.width: 0; give numbers from 1 on"),
+        (("--model.width=much",), "model.width: much is no int or null"),
+        (("--trainer.precision=8",), "bf16-mixed"),
+        (("--trainer.max_steps=5",), "trainer.max_steps: 5; a run counts whole epochs"),
+        (("--trainer.max_epochs=-1",), "trainer.max_epochs: give 1 or more"),
+        (("--trainer.accelerator=gpu",), "trainer:"),
+        (("--trainer.accelerator=cpu", "--trainer.devices=0"), "trainer"),
+        (
+            ("--model.architecture=segformer", "--model.backbone=nope", "--model.width=null"),
+            "model.backbone: Segformer cannot be built on 'nope'",
+        ),
+        (
+            ("--model.architecture=deeplab", "--model.backbone=plain"),
+            "plain is the UNet's own",
+        ),
         (("--data.augmentation=ful",), "did you mean full?"),
         (("--model.output_stride=12",), "model.output_stride: 12 is none of 8, 16, 32"),
         (
@@ -148,6 +167,20 @@ def test_keys_that_cannot_be(
     refusal: Segbench, scenes: Path, arguments: tuple[str, ...], complaint: str
 ):
     assert complaint in refusal("fit", "--data.root", scenes, *TINY, *arguments)
+
+
+def test_more_processes_than_images(
+    process: Callable[..., subprocess.CompletedProcess[str]], scenes: Path, tmp_path: Path
+):
+    done = process(
+        *("fit", "--data.root", scenes, *TINY, "--trainer.accelerator=cpu"),
+        *("--trainer.devices=3", "--trainer.strategy=ddp"),
+    )
+    assert done.returncode == 2
+    said = "trainer.devices: 3 processes cannot share the 2 images of val; use fewer"
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -212,7 +245,7 @@ def test_a_file_where_the_runs_should_go(refusal: Segbench, scenes: Path):
     Path("runs").write_text("mine")
     line = refusal("fit", "--data.root", scenes, *TINY)
     assert "runs" in line
-    assert "--run_dir" in line
+    assert "write elsewhere" in line
     assert Path("runs").read_text() == "mine"
 
 
@@ -228,7 +261,7 @@ def test_a_disk_that_takes_no_more(scenes: Path, tmp_path: Path):
     )
     assert done.returncode == 2
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("segbench:"))
-    assert "ckpt: File too large; free space, or write elsewhere" in line
+    assert "ckpt: File too large; free space, ask for access, or write elsewhere" in line
     assert "Traceback" not in done.stderr
     run = RunFolder(tmp_path / "r" / "x")
     assert run.read_record()["status"] == "failed"

@@ -42,7 +42,7 @@ def assert_same(one: RunFolder, other: RunFolder) -> None:
         assert a["epoch"] == b["epoch"]
         assert all(torch.equal(a["state_dict"][k], b["state_dict"][k]) for k in a["state_dict"])
     records = [run.read_record() for run in (one, other)]
-    for key in ("status", "epochs", "steps", "best_epoch", "scores", "fingerprints"):
+    for key in ("status", "arm", "seed", "epochs", "steps", "best_epoch", "scores", "fingerprints"):
         assert records[0][key] == records[1][key]
 
 
@@ -67,6 +67,14 @@ def test_how_a_run_runs_does_not_change_it(
     """W&B: see test_wandb.py."""
     segbench("fit", "--data.root", scenes, *TINY, *how, "--run_dir=runs/other")
     assert_same(undisturbed, RunFolder(Path("runs/other")))
+
+
+def test_last_is_of_the_last_epoch_even_where_it_was_not_the_best(undisturbed: RunFolder):
+    rows = undisturbed.read_metrics()
+    best = max(rows, key=lambda row: row["val/mean_iou"])["epoch"]
+    assert best < 3, "this run should have its best epoch before its last; take another seed"
+    assert torch.load(undisturbed.best, weights_only=True)["epoch"] == best
+    assert torch.load(undisturbed.last, weights_only=True)["epoch"] == 3
 
 
 def command(*args: object) -> list[str]:
@@ -115,6 +123,51 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     segbench("fit", "--config", cut.config, "--run_dir", cut.path, "--ckpt_path", "last")
     segbench("fit", "--data.root", scenes, *TINY, "--run_dir", whole.path)
     assert_same(cut, whole)
+
+
+def test_a_stop_during_the_test_loses_nothing(
+    undisturbed: RunFolder, segbench: Segbench, scenes: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from segbench.training.recorder import TestRecorder
+
+    def stop(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    tested = RunFolder(Path("runs/stopped"))
+    with monkeypatch.context() as during_the_test:
+        during_the_test.setattr(TestRecorder, "on_test_batch_end", stop)
+        with pytest.raises(SystemExit) as stopped:
+            segbench("fit", "--data.root", scenes, *TINY, "--run_dir", tested.path)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert not tested.counts.exists()
+    assert tested.path.name in segbench("runs", "runs")
+    segbench("fit", "--config", tested.config, "--run_dir", tested.path, "--ckpt_path=last")
+    assert_same(tested, undisturbed)
+
+
+def test_a_moved_run_goes_on_all_the_same(
+    undisturbed: RunFolder, segbench: Segbench, scenes: Path, tmp_path: Path
+):
+    cut = RunFolder(tmp_path / "runs/cut")
+    process = start(cut, "--data.root", scenes, *TINY)
+    wait_for(process, epoch=3)
+    process.kill()
+    process.communicate()
+    moved = RunFolder((tmp_path / "runs").rename(tmp_path / "elsewhere") / "cut")
+    segbench("fit", "--config", moved.config, "--run_dir", moved.path, "--ckpt_path", "last")
+    assert_same(moved, RunFolder(tmp_path / "elsewhere" / "whole"))
+
+
+def test_one_process_at_a_time_writes_a_run(
+    segbench: Segbench, refusal: Segbench, scenes: Path, tmp_path: Path
+):
+    run = RunFolder(tmp_path / "runs/one")
+    process = start(run, "--data.root", scenes, *TINY, "--trainer.max_epochs=1000")
+    wait_for(process, epoch=1)
+    line = refusal("fit", "--config", run.config, "--run_dir", run.path, "--ckpt_path=last")
+    process.kill()
+    process.communicate()
+    assert f"{run.path}: another process is writing this run" in line
 
 
 def test_a_run_killed_before_its_first_epoch_ended_begins_anew(

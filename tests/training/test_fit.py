@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,6 +130,26 @@ def test_the_best_checkpoint_scores_as_run_json_says(fitted: RunFolder, segbench
         assert float(scores[f"{split}/mean_iou"]) == pytest.approx(expected, abs=6e-5)
 
 
+@pytest.mark.parametrize("change", ["--data.folds=3", "--model.width=4"])
+def test_a_checkpoint_is_not_scored_on_what_it_was_not_made_for(
+    fitted: RunFolder, refusal: Segbench, change: str
+):
+    line = refusal("test", "--config", fitted.config, change, "--run_dir", fitted.path)
+    assert change[2:].split("=")[0] in line
+    assert str(fitted.config) in line
+
+
+def test_a_checkpoint_of_another_network_is_refused(
+    fitted: RunFolder, refusal: Segbench, scenes: Path
+):
+    line = refusal(
+        *("fit", "--data.root", scenes, *TINY, "--model.width=4", "--run_dir=runs/study/new"),
+        *("--ckpt_path", fitted.best),
+    )
+    assert f"{fitted.best}: holds another network" in line
+    assert not Path("runs/study/new").exists()
+
+
 def test_predict_writes_what_the_test_saw(fitted: RunFolder, segbench: Segbench):
     segbench("predict", "--config", fitted.config, "--ckpt_path", fitted.best)
     (folder,) = Path("runs/predict").iterdir()
@@ -168,6 +189,22 @@ def test_a_used_run_folder_is_refused(fitted: RunFolder, refusal: Segbench, scen
     assert fitted.record.read_bytes() == before
 
 
+def test_a_class_without_truth_is_null_and_not_a_number_that_json_lacks(
+    segbench: Segbench, scenes: Path, tmp_path: Path
+):
+    data = Path(shutil.copytree(scenes, tmp_path / "few"))
+    for path in data.glob("*/mask/*"):
+        mask = np.array(Image.open(path))
+        mask[mask == 6] = 0  # no pools
+        Image.fromarray(mask).save(path)
+    segbench("fit", "--data.root", data, *TINY, "--run_dir", "runs/few/cell")
+    text = RunFolder(Path("runs/few/cell")).record.read_text()
+    record = json.loads(text, parse_constant=lambda word: pytest.fail(word))
+    assert record["scores"]["test"]["iou/Pool"] is None
+    assert record["scores"]["test"]["iou/Grass"] is not None
+    assert "cell" in segbench("runs", "runs/few")
+
+
 def test_runs_of_different_data_do_not_share_a_study(
     fitted: RunFolder, refusal: Segbench, tmp_path: Path
 ):
@@ -177,6 +214,7 @@ def test_runs_of_different_data_do_not_share_a_study(
     line = refusal(
         *("fit", "--data.root", tmp_path / "other", *TINY, "--run_dir", "runs/study/other")
     )
+    assert not Path("runs/study/other").exists()
     assert "another data set" in line
     assert "--run_dir" in line
 

@@ -28,8 +28,15 @@ def inspect(run: Path, *flags: str) -> Any:
     return done.stdout
 
 
-def test_without_a_key_the_run_is_kept_offline_and_is_the_same(
-    process: Process, segbench: Callable[..., str], scenes: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "key", [{"WANDB_API_KEY": ""}, {"WANDB_API_KEY": "0" * 40}], ids=["no key", "no network"]
+)
+def test_a_run_that_cannot_go_online_is_kept_offline_and_is_the_same(
+    process: Process,
+    segbench: Callable[..., str],
+    scenes: Path,
+    tmp_path: Path,
+    key: dict[str, str],
 ):
     args = (
         *("fit", "--data.root", scenes, "--model.width=8", "--data.crop_size=48"),
@@ -39,8 +46,8 @@ def test_without_a_key_the_run_is_kept_offline_and_is_the_same(
         *(*args, "--wandb=true", "--run_dir=runs/study/cell"),
         HOME=str(tmp_path),
         NETRC=str(tmp_path / "none"),
-        WANDB_API_KEY="",
-        WANDB_BASE_URL="http://127.0.0.1:9",  # whoever asks the network for anything, fails
+        **key,
+        WANDB_BASE_URL="http://127.0.0.1:9",  # nobody answers there
     )
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs" / "study" / "cell"
@@ -71,12 +78,11 @@ def test_a_key_is_found_in_the_environment_and_in_netrc(
     file = tmp_path / "netrc"
     monkeypatch.setenv("NETRC", str(file))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
-    assert not _key_at_hand()
+    server = "https://api.wandb.ai"
+    assert not _key_at_hand(server)
     file.write_text("machine api.wandb.ai login user password 0123\n")
     file.chmod(0o600)
-    assert _key_at_hand()
-    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
-    assert not _key_at_hand()
+    assert _key_at_hand(server)
+    assert not _key_at_hand("https://wandb.example.org")
     monkeypatch.setenv("WANDB_API_KEY", "0123")
-    assert _key_at_hand()
+    assert _key_at_hand("https://wandb.example.org")
