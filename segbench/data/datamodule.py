@@ -173,6 +173,7 @@ class SegmentationData(pl.LightningDataModule):
             )
         self.small = sum(min(size) < crop_size for size in sizes)
         self.num_workers, self.seed = num_workers, seed
+        self.next_epoch = 0
         clean = np.linspace(0, len(self.data_set.train) - 1, train_clean_images).round()
         self.train_clean = [self.data_set.train[int(i)] for i in sorted(set(clean))]
 
@@ -192,6 +193,18 @@ class SegmentationData(pl.LightningDataModule):
                 f"data.samples_per_epoch: {self.samples_per_epoch} crops are not one batch of "
                 f"data.batch_size={self.batch_size} for each of {processes} processes; give more"
             )
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch that follows a checkpoint, which is written when one has ended.
+
+        After a resume Lightning lets workers fetch the first batches before it calls set_epoch,
+        and before it remembers itself which epoch comes.
+        """
+        assert self.trainer is not None
+        return {"next_epoch": self.trainer.current_epoch + 1}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.next_epoch = state_dict["next_epoch"]
 
     def prepare_data(self) -> None:
         check_data_set(self.data_set)
@@ -214,10 +227,12 @@ class SegmentationData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Batches of augmented crops."""
         crops = TrainCrops(self.data_set.train, self.policy, self.seed)
-        # Lightning fetches the first batch after a resume before it calls set_epoch
-        epoch = self.trainer.current_epoch if self.trainer else 0
         sampler = EpochSampler(
-            len(self.data_set.train), self.samples_per_epoch, self.seed, *self._place(), epoch
+            len(self.data_set.train),
+            self.samples_per_epoch,
+            self.seed,
+            *self._place(),
+            self.next_epoch,
         )
         return DataLoader(
             crops,
