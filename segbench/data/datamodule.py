@@ -166,11 +166,6 @@ class SegmentationData(pl.LightningDataModule):
         self.crop_size, self.batch_size = crop_size, batch_size
         sizes = [_size(pair) for pair in self.data_set.train]
         self.samples_per_epoch = samples_per_epoch or self._crops_that_cover(sizes)
-        if self.samples_per_epoch < batch_size:
-            raise InputError(
-                f"data.samples_per_epoch: {self.samples_per_epoch} crops are not one batch of "
-                f"data.batch_size={batch_size}; give at least as many"
-            )
         self.small = sum(min(size) < crop_size for size in sizes)
         self.num_workers, self.seed = num_workers, seed
         self.next_epoch = 0
