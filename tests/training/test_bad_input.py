@@ -284,3 +284,6 @@ def test_the_check_is_remembered_by_content(
     for expected in (11, 11):  # all of them once, and none of them again
         segbench("fit", "--data.root", data, *TINY)
         assert len(looked_at) == expected
+    Image.fromarray(np.full((96, 96), 6, np.uint8)).save(mask(data))
+    segbench("fit", "--data.root", data, *TINY, "--run_dir=runs/other/cell")
+    assert len(looked_at) == 22

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from comparison import assert_same
 
 from segbench.runs import RunFolder
 
@@ -25,28 +26,6 @@ TINY = (
 
 
 LONGER = (*TINY, "--trainer.max_epochs=16")  # so that a stop meets it well before its end
-
-
-def assert_same(one: RunFolder, other: RunFolder) -> None:
-    """Curves, times aside, counts, predictions and weights, to the last bit."""
-    rows, others = (
-        [{k: v for k, v in row.items() if k != "seconds"} for row in run.read_metrics()]
-        for run in (one, other)
-    )
-    assert rows == others
-    assert (one.read_counts().counts == other.read_counts().counts).all()
-    assert one.read_counts().images == other.read_counts().images
-    for prediction in (one.test / "predictions").iterdir():
-        assert (
-            prediction.read_bytes() == (other.test / "predictions" / prediction.name).read_bytes()
-        )
-    for name in ("best", "last"):
-        a, b = (torch.load(getattr(run, name), weights_only=True) for run in (one, other))
-        assert a["epoch"] == b["epoch"]
-        assert all(torch.equal(a["state_dict"][k], b["state_dict"][k]) for k in a["state_dict"])
-    records = [run.read_record() for run in (one, other)]
-    for key in ("status", "arm", "seed", "epochs", "steps", "best_epoch", "scores", "fingerprints"):
-        assert records[0][key] == records[1][key]
 
 
 @pytest.fixture
@@ -72,12 +51,18 @@ def test_how_a_run_runs_does_not_change_it(
     assert_same(undisturbed, RunFolder(Path("runs/other")))
 
 
-def test_last_is_of_the_last_epoch_even_where_it_was_not_the_best(undisturbed: RunFolder):
+def test_last_is_of_the_last_epoch_and_what_is_tested_is_the_best(
+    undisturbed: RunFolder, segbench: Segbench
+):
     rows = undisturbed.read_metrics()
     best = max(rows, key=lambda row: row["val/mean_iou"])["epoch"]
     assert best < 3, "this run should have its best epoch before its last; take another seed"
     assert torch.load(undisturbed.best, weights_only=True)["epoch"] == best
     assert torch.load(undisturbed.last, weights_only=True)["epoch"] == 3
+    again = ("test", "--config", undisturbed.config, "--run_dir", undisturbed.path, "--ckpt_path")
+    tested = f"{undisturbed.read_record()['scores']['test']['loss']:.4f}"
+    assert f"test/loss {' ' * 22} {tested}" in segbench(*again, "best")
+    assert tested not in segbench(*again, "last")
 
 
 def command(*args: object) -> list[str]:
@@ -165,7 +150,7 @@ def test_one_process_at_a_time_writes_a_run(
     segbench: Segbench, refusal: Segbench, scenes: Path, tmp_path: Path
 ):
     run = RunFolder(tmp_path / "runs/one")
-    process = start(run, "--data.root", scenes, *TINY, "--trainer.max_epochs=1000")
+    process = start(run, "--data.root", scenes, *TINY, "--trainer.max_epochs=100")
     wait_for(process, epoch=1)
     line = refusal("fit", "--config", run.config, "--run_dir", run.path, "--ckpt_path=last")
     process.kill()
