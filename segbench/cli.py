@@ -1,6 +1,7 @@
 """The one door. Imports nothing heavy until a verb needs it."""
 
 import errno
+import os
 import sys
 from difflib import get_close_matches
 from importlib import import_module
@@ -13,6 +14,8 @@ COMMANDS = {
     "validate": ("segbench.training.commands:validate", "score a checkpoint on val"),
     "test": ("segbench.training.commands:test", "score a checkpoint on test"),
     "predict": ("segbench.training.commands:predict", "write a checkpoint's predictions of test"),
+    "sweep": ("segbench.study.commands:sweep", "run a study: arms x seeds, what is missing of it"),
+    "pull": ("segbench.study.commands:pull", "bring home the runs of a W&B sweep"),
     "runs": ("segbench.report.runs_table:main", "list the runs of a study with their scores"),
     "data": ("segbench.data.commands:main", "generate synthetic scenes"),
 }
@@ -23,6 +26,9 @@ THE_DISKS = {
     for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EFBIG", "ENOTDIR", "EEXIST")
     if hasattr(errno, name)
 }
+
+PART_OF_A_STUDY = {"SEGBENCH_PARENT", "WANDB_SWEEP_ID"}
+"""Set for what an engine, or a W&B agent, started: it must not outlive who started it."""
 
 HELP = """\
 usage: segbench COMMAND [ARGUMENTS]
@@ -53,6 +59,10 @@ def main() -> None:
             near = get_close_matches(name, COMMANDS, 1)
             hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(COMMANDS)}"
             raise InputError(f"{name}: no such command; {hint}")
+        if os.environ.keys() & PART_OF_A_STUDY:
+            from segbench.study.leash import die_with_parent
+
+            die_with_parent()
         module, function = COMMANDS[name][0].split(":")
         getattr(import_module(module), function)(argv)
     except InputError as error:

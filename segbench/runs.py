@@ -20,6 +20,7 @@ import hashlib
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from segbench.errors import InputError
 from segbench.files import write_atomic
 
 FORMAT = 1
+LONGEST_NAME = 120
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,28 @@ def find_runs(study: Path) -> list[RunFolder]:
     if not found:
         raise InputError(f"{study}: no runs here (folders with a run.json)")
     return [RunFolder(path) for path in found]
+
+
+def cell_name(arm: Mapping[str, Any], seed: int, fold: int | None = None) -> str:
+    """A readable folder name for a cell of a study: what varies, then its seed (and fold).
+
+    >>> cell_name({"data.augmentation": "full"}, 3)
+    'augmentation-full_seed-3'
+    """
+    parts = [
+        _slug(Path(str(value)).stem if key == "config" else f"{key.rsplit('.', 1)[-1]}-{value}")
+        for key, value in arm.items()
+    ]
+    text = "_".join([*parts, f"seed-{seed}", *([] if fold is None else [f"fold-{fold}"])])
+    if len(text) > LONGEST_NAME:
+        text = (
+            f"{text[: LONGEST_NAME - 40]}_{fingerprint(text)[:8]}_{'_'.join(text.split('_')[-2:])}"
+        )
+    return text
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w.]+", "-", text).strip("-")
 
 
 def free_path(wanted: Path) -> Path:

@@ -22,35 +22,39 @@ from segbench.training.pictures import make_prediction_folders
 from segbench.training.progress import EpochProgress
 from segbench.training.randomness import EpochSeed
 from segbench.training.recorder import FitRecorder, PredictionWriter, TestRecorder
-from segbench.training.resume import changed_keys, checkpoint, claimed, load_weights
+from segbench.training.resume import SWEEP, changed_keys, checkpoint, claimed, load_weights
 
 
 def fit(argv: list[str]) -> None:
     """Train, then test the best checkpoint once; leave a complete run folder."""
     cli = _open("fit", argv)
-    with claimed(cli.config, cli.config_text) as run:
+    arm = cli.arm()
+    with claimed(cli.config, cli.config_text, arm) as run:
         if run.finished():
             print(f"{run.path}: finished already; nothing to do")
         else:
-            _fit(cli, run)
+            _fit(cli, run, arm)
 
 
-def _fit(cli: SegbenchCLI, run: RunFolder) -> None:
+def _fit(cli: SegbenchCLI, run: RunFolder, arm: dict[str, Any]) -> None:
     start = checkpoint(cli.config["ckpt_path"], run)
     if start is not None:
         load_weights(cli.model, start)  # are they this network's?
     check_data_set(cli.datamodule.data_set)  # before anything is written or logged
     config = yaml.safe_load(cli.config_text)
-    recorder = FitRecorder(run, config, cli.config_text, cli.arm())
+    recorder = FitRecorder(run, config, cli.config_text, arm)
     callbacks: list[Any] = [EpochSeed(config["seed_everything"])]
     if config["trainer"]["enable_progress_bar"] is not False:
         callbacks.append(EpochProgress())
     loggers: list[Any] = []
-    if config["wandb"]:
-        from segbench.training.wandb import PredictionPanels, wandb_logger
+    if config["wandb"] or SWEEP in os.environ:
+        from segbench.training.wandb import EarlierEpochs, PredictionPanels, wandb_logger
 
-        loggers.append(wandb_logger(run.path, config))
-        callbacks.append(PredictionPanels(loggers[0]))
+        loggers.append(wandb_logger(run, config))
+        callbacks += [
+            EarlierEpochs(loggers[0], lambda: recorder.rows),
+            PredictionPanels(loggers[0]),
+        ]
     callbacks += [recorder, *best_and_last(run), TestRecorder(run)]
     trainer = cli.trainer_for(
         callbacks=callbacks, logger=loggers, default_root_dir=str(run.path.parent)
@@ -58,7 +62,8 @@ def _fit(cli: SegbenchCLI, run: RunFolder) -> None:
     try:
         trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
         load_weights(cli.model, run.best)
-        trainer.test(cli.model, cli.datamodule, verbose=False)
+        if config["test"]:
+            trainer.test(cli.model, cli.datamodule, verbose=False)
     except DivergedError as diverged:
         _test_what_was_good(cli, run, diverged, trainer.world_size)
         sys.exit(1)
@@ -68,6 +73,10 @@ def _fit(cli: SegbenchCLI, run: RunFolder) -> None:
         # Lightning's answer to Ctrl-C and SIGTERM, once everything is put away
         raise SystemExit(_say_how_to_go_on(run, recorder.stopped_by)) from None
     if trainer.is_global_zero:
+        if loggers:
+            from segbench.training.wandb import log_run_folder
+
+            log_run_folder(loggers[0], run)
         _say_goodbye(run)
 
 
@@ -132,7 +141,7 @@ def _test_what_was_good(
     cli: SegbenchCLI, run: RunFolder, diverged: DivergedError, processes: int
 ) -> None:
     print(f"segbench: {run.path}: {diverged}", file=sys.stderr)
-    if run.best.exists() and processes == 1:
+    if run.best.exists() and processes == 1 and cli.config["test"]:
         # its score counts in a comparison, and is marked there
         load_weights(cli.model, run.best)
         trainer = cli.trainer_for(callbacks=[TestRecorder(run)], enable_checkpointing=False)
@@ -163,9 +172,10 @@ def _say_how_to_go_on(run: RunFolder, stopped_by: BaseException | None) -> int:
 
 def _say_goodbye(run: RunFolder) -> None:
     record = run.read_record()
-    test, seconds = record["scores"]["test"], record["seconds"]
+    seconds = record["seconds"]
+    test = record["scores"].get("test", {}).get("mean_iou")
     print(
-        f"{run.path}: test mean IoU {test['mean_iou']:.3f}, "
+        f"{run.path}: {'not tested' if test is None else f'test mean IoU {test:.3f}'}, "
         f"val {record['scores']['val']['mean_iou']:.3f} at epoch {record['best_epoch']}; "
         f"{record['steps']} steps in {seconds['fit']:.0f} s, "
         f"{record['parameters'] / 1e6:.1f} M parameters\n"

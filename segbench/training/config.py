@@ -1,11 +1,12 @@
 """What a run is made of: flat typed keys, from files and the command line."""
 
+import json
 import re
 from difflib import get_close_matches
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentError
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer
@@ -24,12 +25,15 @@ PLACES = ("config", "run_dir", "ckpt_path")
 OUTSIDE_THE_RESULT = (
     "data.root",
     "data.num_workers",
+    "test",
     "wandb",
     "keep_freed_memory",
     "trainer.enable_progress_bar",
 )
 """Keys that change where or how fast a run runs, but not what it computes on a CPU."""
 
+MACHINE = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
+"""Keys that say what a run runs on: no part of what it varies."""
 
 NEEDED = {
     "trainer.fast_dev_run": False,
@@ -46,7 +50,7 @@ class SegbenchCLI(LightningCLI):
     """Flat typed keys: model.*, data.*, trainer.*, seed_everything, wandb; places beside them."""
 
     def __init__(self, verb: str, description: str, argv: list[str]) -> None:
-        self.argv = argv
+        self.argv, self.built_on = _built_on(argv)
         super().__init__(
             SegmentationTask,
             SegmentationData,
@@ -54,7 +58,7 @@ class SegbenchCLI(LightningCLI):
             run=False,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # for nested classes only, and we have none
-            args=argv,
+            args=self.argv,
             trainer_defaults={
                 "max_epochs": 30,
                 "num_sanity_val_steps": 0,  # the data set is checked before the fit anyway
@@ -80,6 +84,12 @@ class SegbenchCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--test",
+            type=bool,
+            default=True,
+            help="End by scoring the best checkpoint on test; false for a search of rates.",
+        )
         parser.add_argument(
             "--wandb",
             type=bool,
@@ -153,14 +163,19 @@ class SegbenchCLI(LightningCLI):
         return text
 
     def arm(self) -> dict[str, Any]:
-        """What was given beside the first configuration file, dotted: what this run varies."""
+        """What was given beside the first configuration, dotted: what this run varies.
+
+        A file that a configuration builds on (its key ``config``) counts by its name: that is
+        how a study of networks sweeps over whole files.
+        """
+        if self.built_on is not None:
+            return {"config": self.built_on} | self._given()
+        return self._given()
+
+    def _given(self) -> dict[str, Any]:
         rest, first = [], True
-        args = iter(self.argv)
-        for arg in args:
-            if first and arg in ("-c", "--config"):
-                next(args)
-                first = False
-            elif first and arg.startswith("--config="):
+        for arg in self.argv:
+            if arg.startswith("--config=") and (first or arg == f"--config={self.built_on}"):
                 first = False
             else:
                 rest.append(arg)
@@ -168,12 +183,43 @@ class SegbenchCLI(LightningCLI):
         sources = (f"--{key}={self.config[key]}" for key in ("seed_everything", "data.root"))
         given = self.parser.parse_args([*sources, *rest], defaults=False)
         linked = {"data.seed", "model.num_classes"}
-        leave_out = {*PLACES, *linked, *OUTSIDE_THE_RESULT, "seed_everything", "data.fold"}
+        cell = {"seed_everything", "data.fold"}  # stand beside the arm in run.json
+        leave_out = {*PLACES, *linked, *OUTSIDE_THE_RESULT, *MACHINE, *cell}
         return {
-            key: value
-            for key, value in given.as_flat().__dict__.items()
-            if key not in leave_out and key.startswith(("model.", "data."))
+            key: value for key, value in given.as_flat().__dict__.items() if key not in leave_out
         }
+
+
+def _built_on(argv: list[str]) -> tuple[list[str], str | None]:
+    """Arguments with ``--config FILE`` in front of each configuration whose key config is FILE.
+
+    A sweep's cell is one such mapping, inline or as a file that lies anywhere: FILE is looked
+    for from the working directory, like every other path on the command line.
+    """
+    expanded: list[str] = []
+    built_on = None
+    args = iter(argv)
+    for arg in args:
+        if arg in ("-c", "--config"):
+            arg = f"--config={next(args, '')}"
+        if arg.startswith("--config="):
+            content = _mapping(arg.removeprefix("--config="))
+            if "config" in content:
+                built_on = content.pop("config")
+                if not isinstance(built_on, str):
+                    raise InputError(f"config: {built_on}; give the name of one file")
+                expanded.append(f"--config={built_on}")
+                arg = f"--config={json.dumps(content)}"
+        expanded.append(arg)
+    return expanded, built_on
+
+
+def _mapping(config: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(config if config.startswith("{") else Path(config).read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}  # the parser says it better
+    return content if isinstance(content, dict) else {}
 
 
 def _listed(value: Any) -> list[Any]:
@@ -223,8 +269,7 @@ def _one_line(error: ArgumentError, parser: LightningArgumentParser, argv: list[
             keys = [action.dest for action in parser._actions]
             return InputError(f"{key}: no such key{_nearest(key, keys)}")
     if text.startswith("Problems parsing config"):
-        files = [after for before, after in pairwise(argv) if before in ("-c", "--config")]
-        files += [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]
+        files = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]
         return InputError(f"{' or '.join(files)}: not readable as YAML or JSON ({text})")
     return InputError(text)
 

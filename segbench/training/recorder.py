@@ -124,6 +124,8 @@ class FitRecorder(Checkpoint):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
             self._sum_up(trainer)
+            if not self.config["test"]:
+                self.record["status"] = "finished"
             self.run.write_record(self.record)
 
     def on_exception(

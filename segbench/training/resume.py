@@ -1,14 +1,10 @@
-"""Which folder a run writes into, and which checkpoint it goes on from.
+"""Which folder a run writes into, and which checkpoint it goes on from."""
 
-Made for POSIX systems: the claim on a folder is a lock that Windows does not have.
-"""
-
-import fcntl
 import os
 import pickle
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +13,29 @@ import yaml
 from jsonargparse import Namespace
 from torch import nn
 
+from segbench.claim import Claim
 from segbench.errors import InputError
-from segbench.runs import RunFolder, free_path
+from segbench.runs import RunFolder, cell_name, free_path
 from segbench.training.config import OUTSIDE_THE_RESULT
 
 CHILD = "SEGBENCH_RUN_DIR"
 """Tells the processes that Lightning starts for further devices where the run lies."""
 
+SWEEP = "WANDB_SWEEP_ID"
+"""Set by W&B's agent: the run is one of a sweep."""
+
+STUDY = "SEGBENCH_STUDY"
+"""Where the runs of that sweep go; by default runs/<sweep>."""
+
+VARIES = "SEGBENCH_VARIES"
+"""The keys that name a run of it; an agent started by hand cannot tell them from constants."""
+
 
 @contextmanager
-def claimed(config: Namespace, config_text: str) -> Iterator[RunFolder]:
+def claimed(config: Namespace, config_text: str, arm: Mapping[str, Any]) -> Iterator[RunFolder]:
     """The folder this run may write into, locked against other processes.
 
-    The lock is on the folder itself, and the system lifts it when the process ends, however it
-    ends. A folder that stays empty is taken away again.
+    A study's engine claims the folder before it starts the run, which inherits the claim.
 
     Raises:
         InputError: the folder holds a run and none was asked to go on, or one of another
@@ -44,17 +49,16 @@ def claimed(config: Namespace, config_text: str) -> Iterator[RunFolder]:
             raise InputError("--run_dir: processes that torchrun or Slurm started need to be told")
         yield RunFolder(Path(config["run_dir"]))  # the first of them has the claim
         return
-    run = RunFolder(Path(config["run_dir"]) if config["run_dir"] else _free_default(config))
+    run = RunFolder(_folder(config, arm))
     if run.record.exists():
         _check_same(run, config, config_text)
-    with _folder(run.path) as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{run.path}: another process is writing this run; wait for it, or give another "
-                "--run_dir"
-            ) from None
+    claim = Claim.on(run.path)
+    if claim is None:
+        raise InputError(
+            f"{run.path}: another process is writing this run; wait for it, or give another "
+            "--run_dir"
+        )
+    with claim:
         os.environ[CHILD] = str(run.path)
         try:
             for leftover in run.path.glob("**/.*.part"):  # of a write that was killed
@@ -64,22 +68,9 @@ def claimed(config: Namespace, config_text: str) -> Iterator[RunFolder]:
             del os.environ[CHILD]
 
 
-@contextmanager
-def _folder(path: Path) -> Iterator[int]:
-    """An open folder, made where it is missing; what was made and stays empty goes again."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-        with suppress(OSError):
-            for folder in missing:
-                folder.rmdir()
-
-
 def _check_same(run: RunFolder, config: Namespace, config_text: str) -> None:
+    if config["ckpt_path"] is None and SWEEP in os.environ:
+        config["ckpt_path"] = "last"  # an agent does not know that this cell was begun before
     if config["ckpt_path"] is None:
         raise InputError(
             f"--run_dir {run.path}: holds a run already; go on with it by --ckpt_path last, or "
@@ -143,13 +134,19 @@ def load_weights(task: nn.Module, path: Path) -> None:
         ) from None
 
 
-def _free_default(config: Namespace) -> Path:
+def _folder(config: Namespace, arm: Mapping[str, Any]) -> Path:
+    if config["run_dir"]:
+        return Path(config["run_dir"])
+    seed, data = config["seed_everything"], config["data"]
+    if sweep := os.environ.get(SWEEP):
+        study = Path(os.environ.get(STUDY) or Path("runs") / sweep)
+        varies = os.environ.get(VARIES)
+        named = {k: v for k, v in arm.items() if varies is None or k in varies.split(",")}
+        return study / cell_name(named, seed, data["fold"] if data["folds"] else None)
     if config["ckpt_path"] in ("best", "last"):
         raise InputError(f"--ckpt_path {config['ckpt_path']}: of which run? name it with --run_dir")
-    model, data = config["model"], config["data"]
-    network = "-".join(filter(None, (model["architecture"], model["backbone"])))
-    slug = f"{network}_seed-{config['seed_everything']}"
-    return free_path(Path("runs") / Path(data["root"]).resolve().name / slug)
+    network = "-".join(filter(None, (config["model"]["architecture"], config["model"]["backbone"])))
+    return free_path(Path("runs") / Path(data["root"]).resolve().name / f"{network}_seed-{seed}")
 
 
 def changed_keys(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:

@@ -1,11 +1,8 @@
 """Weights & Biases beside the run folder: curves, the configuration, a few predictions."""
 
-import netrc
 import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlparse
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,31 +10,79 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 
 from segbench.data.datamodule import SegmentationData
-from segbench.online import answers
+from segbench.files import write_atomic
+from segbench.online import wandb_server
+from segbench.runs import RunFolder
 
 PANELS = 4
 """Validation images whose masks are shown."""
 
+ARTIFACT_OF_RUN, ARTIFACT_OF_TEST_SET = "segbench-run", "segbench-test-set"
+NOT_UPLOADED = ("checkpoints", "wandb")
 
-def wandb_logger(run_dir: Path, config: Mapping[str, Any]) -> WandbLogger:
+
+def wandb_logger(run: RunFolder, config: Mapping[str, Any]) -> WandbLogger:
     """A logger that is online only where a key is at hand and the server answers.
 
     Decided here, before wandb is asked: without a key or a network its start would wait for
-    100 s and then fail. WANDB_MODE, if set, is obeyed.
+    100 s and then fail. WANDB_MODE, if set, is obeyed. A run that goes on stays the same run
+    at W&B.
     """
-    server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-    if "WANDB_MODE" not in os.environ and not (_key_at_hand(server) and answers(server)):
+    if "WANDB_MODE" not in os.environ and wandb_server() is None:
         os.environ["WANDB_MODE"] = "offline"
     os.environ.setdefault("WANDB_SILENT", "true")
+    remembered = run.path / "wandb" / "run_id"
+    known = remembered.read_text() if remembered.exists() else None
     logger = WandbLogger(
         project=os.environ.get("WANDB_PROJECT", "segbench"),
-        name=run_dir.name,
-        group=run_dir.parent.name,
-        save_dir=run_dir,
+        name=run.path.name,
+        group=run.path.resolve().parent.name,
+        save_dir=run.path,
+        id=known,
+        resume="allow" if known else None,
     )
     if hasattr(logger.experiment, "config"):  # a stand-in everywhere but on rank zero
         logger.experiment.config.update(dict(config), allow_val_change=True)
+        write_atomic(remembered, logger.experiment.id)
     return logger
+
+
+def log_run_folder(logger: WandbLogger, run: RunFolder) -> None:
+    """Log the run folder without its checkpoints, and the study's test set, as artifacts.
+
+    ``segbench pull`` brings both home. W&B stores a test set that it has already only once.
+    """
+    import wandb
+
+    artifact = wandb.Artifact(
+        f"run-{logger.experiment.id}", ARTIFACT_OF_RUN, metadata={"folder": run.path.name}
+    )
+    for path in sorted(path for path in run.path.rglob("*") if path.is_file()):
+        name = path.relative_to(run.path)
+        if name.parts[0] not in NOT_UPLOADED and not path.name.endswith(".part"):
+            artifact.add_file(str(path), name.as_posix(), policy="immutable")
+    logger.experiment.log_artifact(artifact)
+    if run.study_test.is_dir():
+        data = run.read_record()["fingerprints"]["data"]
+        test_set = wandb.Artifact(f"test-set-{data}", ARTIFACT_OF_TEST_SET)
+        test_set.add_dir(str(run.study_test), policy="immutable")
+        logger.experiment.log_artifact(test_set)
+
+
+class EarlierEpochs(Callback):
+    """Gives a run that goes on offline the epochs it had before.
+
+    Offline files are not appended to: the newest holds the whole run.
+    """
+
+    def __init__(self, logger: WandbLogger, rows: Callable[[], list[dict[str, float]]]) -> None:
+        self.logger, self.rows = logger, rows
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero and self.logger.experiment.offline:
+            for row in self.rows():
+                scores = {key: value for key, value in row.items() if "/" in key}
+                self.logger.log_metrics(scores | {"epoch": row["epoch"]}, step=int(row["step"]))
 
 
 class PredictionPanels(Callback):
@@ -78,13 +123,3 @@ class PredictionPanels(Callback):
         if self.images:
             self.logger.experiment.log({"examples": self.images})
             self.images = []
-
-
-def _key_at_hand(server: str) -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlparse(server).hostname or ""
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False

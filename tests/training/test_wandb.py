@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from segbench.online import key_at_hand
 from segbench.runs import RunFolder
-from segbench.training.wandb import _key_at_hand
 
 Process = Callable[..., CompletedProcess[str]]
 
@@ -79,10 +79,10 @@ def test_a_key_is_found_in_the_environment_and_in_netrc(
     monkeypatch.setenv("NETRC", str(file))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     server = "https://api.wandb.ai"
-    assert not _key_at_hand(server)
+    assert not key_at_hand(server)
     file.write_text("machine api.wandb.ai login user password 0123\n")
     file.chmod(0o600)
-    assert _key_at_hand(server)
-    assert not _key_at_hand("https://wandb.example.org")
+    assert key_at_hand(server)
+    assert not key_at_hand("https://wandb.example.org")
     monkeypatch.setenv("WANDB_API_KEY", "0123")
-    assert _key_at_hand("https://wandb.example.org")
+    assert key_at_hand("https://wandb.example.org")

@@ -1,0 +1,150 @@
+"""The one way every engine runs a cell: a claimed run folder and a process that writes it."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from segbench.claim import Claim
+from segbench.errors import InputError
+from segbench.runs import RunFolder
+from segbench.study.leash import PARENT
+from segbench.study.plan import Plan, find_run
+from segbench.study.spec import Cell
+
+LOGS = "logs"
+
+
+class State(StrEnum):
+    """Where a cell stands, by its run folder alone."""
+
+    WAITING = "waiting"
+    STARTED = "started"  # running somewhere, or stopped on the way
+    FAILED = "failed"
+    DONE = "done"
+    DIVERGED = "diverged"  # done too: the same command would diverge again
+
+    @property
+    def complete(self) -> bool:
+        return self in (State.DONE, State.DIVERGED)
+
+
+STATES = {"running": State.STARTED, "finished": State.DONE}
+
+
+@dataclass(frozen=True)
+class StudyRuns:
+    """The cells of a plan with their run folders."""
+
+    plan: Plan
+    folders: dict[str, RunFolder]
+
+    @classmethod
+    def of(cls, plan: Plan) -> "StudyRuns":
+        """Find each cell's folder.
+
+        Raises:
+            InputError: a run.json that cannot be read.
+        """
+        paths = [path.parent for path in sorted(plan.folder.glob("*/run.json"))]
+        records = {path: RunFolder(path).read_record() for path in paths}
+        return cls(plan, {c.name: find_run(plan.folder, c, records) for c in plan.cells})
+
+    def state(self, cell: Cell) -> State:
+        run = self.folders[cell.name]
+        if not run.record.exists():
+            return State.WAITING
+        status = run.read_record()["status"]
+        return STATES.get(status) or State(status)
+
+    def missing(self) -> list[Cell]:
+        return [cell for cell in self.plan.cells if not self.state(cell).complete]
+
+    def log(self, cell: Cell) -> Path:
+        """What the cell's processes printed."""
+        return self.plan.folder / LOGS / f"{cell.name}.txt"
+
+
+@dataclass
+class CellProcess:
+    """A cell that runs: its process, and the claim that both hold on its folder."""
+
+    cell: Cell
+    run: RunFolder
+    process: subprocess.Popen[bytes]
+    claim: Claim
+    started: float = field(default_factory=time.monotonic)
+
+    def ended(self) -> bool:
+        """Whether the process is gone; then the claim is given back."""
+        if self.process.poll() is None:
+            return False
+        self.claim.release()
+        return True
+
+    def stop(self, patience: float = 30) -> None:
+        """SIGTERM, upon which a run saves where it is, then SIGKILL after ``patience`` seconds."""
+        self.process.terminate()
+        try:
+            self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.claim.release()
+
+
+def start_cell(
+    runs: StudyRuns, cell: Cell, command: list[str], env: dict[str, str]
+) -> CellProcess | None:
+    """Start the process of a cell, or None where it is complete or another process has it.
+
+    Call it from a thread that lives as long as the cell: the process dies with it.
+    """
+    run = runs.folders[cell.name]
+    claim = Claim.on(run.path)
+    if claim is None:
+        return None
+    try:
+        if runs.state(cell).complete:  # by another engine, since we last looked
+            claim.release()
+            return None
+        log = runs.log(cell)
+        log.parent.mkdir(exist_ok=True)
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                env=os.environ | env | claim.for_a_child() | {PARENT: str(os.getpid())},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                pass_fds=[claim.handle],
+                start_new_session=True,  # Ctrl-C is for the engine, which passes it on
+            )
+    except BaseException:
+        claim.release()
+        raise
+    return CellProcess(cell, run, process, claim)
+
+
+def last_lines(log: Path, count: int = 5) -> list[str]:
+    """The end of what a cell printed, for who asks why it failed."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-count:]
+
+
+def check_name(folder: Path) -> None:
+    """Refuse a folder for a study that is none.
+
+    Raises:
+        InputError: it holds other things.
+    """
+    if folder.is_dir() and not (folder / "study.yaml").exists() and any(folder.glob("*/run.json")):
+        raise InputError(
+            f"{folder}: holds runs that no plan asked for; give the study another --out"
+        )

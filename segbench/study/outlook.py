@@ -1,0 +1,62 @@
+"""What a plan can see before anything is trained: STATISTICS in the docs, "Before training"."""
+
+from segbench.study.cells import StudyRuns
+from segbench.study.plan import seeds_of
+from segbench.study.progress import START_UP
+
+SEED_SDS = (0.005, 0.01, 0.02)
+"""Typical between seeds: the median of GEO-Bench's networks is .005, single ones reach .1."""
+FEWEST_GROUPS = 6
+
+
+def outlook(runs: StudyRuns) -> str:
+    """The plan in words: its size, the smallest difference it can see, and the hours it takes."""
+    from segbench.analysis.stats import detectable_difference
+
+    plan, data = runs.plan.content["plan"], runs.plan.content["data"]
+    cells, missing = runs.plan.cells, runs.missing()
+    seeds = seeds_of(cells)
+    contrasts = _contrasts(runs)
+    lines = [
+        f"{runs.plan.path}: {len(cells)} runs ({len(missing)} missing), {seeds} seeds; "
+        f"tested on {data['images']} images in {data['groups']} groups; "
+        f"{contrasts} contrasts ({plan['contrasts']}) against a margin of {plan['margin']}"
+    ]
+    if runs.plan.content["method"] == "random":
+        lines.append("a random search: it is judged on val, and no verdict comes of it")
+    elif seeds < 2:
+        lines.append("one seed: no verdict can come of it; give --seeds 5")
+    else:
+        level = plan["alpha"] / len(plan["looks"]) / max(1, contrasts)
+        seen = (detectable_difference(sd, seeds, level, plan["power"]) for sd in SEED_SDS)
+        parts = (f"{d:.3f} at a seed SD of {sd}" for sd, d in zip(SEED_SDS, seen, strict=True))
+        lines.append(
+            f"it can see, {plan['power']:.0%} of the time, a difference in mean IoU of "
+            f"{', '.join(parts)}; this counts the seeds alone, the sample of images adds to it"
+        )
+    if data["groups"] < FEWEST_GROUPS:
+        lines.append(
+            f"{data['groups']} groups of test images are too few to speak of other images "
+            f"(it takes {FEWEST_GROUPS}): verdicts hold for this test set only; or use data.folds"
+        )
+    lines.append(_hours(runs))
+    return "\n".join(lines)
+
+
+def _contrasts(runs: StudyRuns) -> int:
+    arms = len({str(sorted(cell.arm.items(), key=str)) for cell in runs.plan.cells})
+    all_pairs = runs.plan.content["plan"]["contrasts"] == "all_pairs"
+    return arms * (arms - 1) // 2 if all_pairs else arms - 1
+
+
+def _hours(runs: StudyRuns) -> str:
+    missing = runs.missing()
+    measured = [
+        sum(record["seconds"].values()) + START_UP
+        for cell in runs.plan.cells
+        if cell not in missing and "seconds" in (record := runs.folders[cell.name].read_record())
+    ]
+    if not measured:
+        return "how long it takes is known after the first run"
+    hours = len(missing) * sum(measured) / len(measured) / 3600
+    return f"about {hours:.1f} hours of one place remain, by the {len(measured)} runs measured"

@@ -1,0 +1,198 @@
+"""The W&B engine: a sweep on the server, agents here, and others wherever people start them.
+
+The run folders stay the truth. What the server handed out and lost, because an agent died, is run
+by the local engine as a member of the same sweep.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segbench.errors import InputError
+from segbench.files import write_atomic
+from segbench.online import need_wandb_server
+from segbench.runs import RunFolder
+from segbench.study.cells import LOGS, StudyRuns
+from segbench.study.leash import PARENT
+from segbench.study.local import run_local
+from segbench.study.plan import plan_study, same_cell, tested_in
+from segbench.study.progress import StudyProgress
+from segbench.study.spec import Cell, Sweep, check_sweep
+
+SWEEP_FILE = "wandb_sweep.json"
+LOOK = 1.0  # seconds between two looks at the agents
+LOOK_AT_SERVER = 10.0  # seconds between two questions whether others have finished
+PATIENCE = 40.0  # seconds: W&B's agent gives its run 30 to end
+
+
+def run_wandb(
+    runs: StudyRuns, sweep: Sweep, slots: list[dict[str, str]], keep_going: bool
+) -> StudyProgress:
+    """Run what is missing of a study as a W&B sweep, one agent per slot.
+
+    Raises:
+        InputError: W&B refuses the sweep.
+        KeyboardInterrupt: stopped; the agents' runs have saved where they are.
+    """
+    folder = runs.plan.folder
+    path = _sweep_on_server(sweep, folder)
+    given = _states_on_server(path)
+    unassigned = [cell for cell in runs.missing() if _state_of(cell, given) is None]
+    if unassigned:
+        _run_agents(runs, path, slots[: len(unassigned)], sweep)
+    while _elsewhere(StudyRuns.of(runs.plan), _states_on_server(path)):
+        time.sleep(LOOK_AT_SERVER)
+    pull_sweep(path, folder)
+    entity, project, identity = path.split("/")
+    member = {"WANDB_ENTITY": entity, "WANDB_PROJECT": project, "WANDB_SWEEP_ID": identity}
+    return run_local(StudyRuns.of(runs.plan), sweep, [slot | member for slot in slots], keep_going)
+
+
+def pull_sweep(path: str, folder: Path) -> tuple[int, int]:
+    """Fetch the run folders of a sweep's finished runs, and its plan where there is none.
+
+    Returns:
+        How many were fetched, and how many were there already.
+
+    Raises:
+        InputError: no key, no answer, no such sweep.
+    """
+    need_wandb_server("segbench pull")
+    sweep = _sweep(path)
+    fetched = there = 0
+    folder.mkdir(parents=True, exist_ok=True)
+    for run in sweep.runs:
+        for artifact in run.logged_artifacts():
+            match artifact.type:
+                case "segbench-run":
+                    target = folder / str(artifact.metadata["folder"])
+                    if RunFolder(target).finished():
+                        there += 1
+                    else:
+                        _fetch(artifact, target)
+                        fetched += 1
+                case "segbench-test-set":
+                    if not (folder / "test" / "data").exists():
+                        _fetch(artifact, folder / "test")
+    content = _content(sweep.config)
+    # what a server drew at random only its runs know
+    if fetched and content["method"] == "grid" and not (folder / "study.yaml").exists():
+        check_sweep(Path(path), content)
+        plan_study(Sweep(Path(path), content), folder, tested_in(folder)).write()
+    return fetched, there
+
+
+def _fetch(artifact: Any, target: Path) -> None:
+    """Download beside the target, then take its place: a folder is whole or not there."""
+    with tempfile.TemporaryDirectory(prefix=".pull-", dir=target.parent) as part:
+        got = Path(part) / "content"
+        artifact.download(root=str(got), skip_cache=True)
+        if target.exists():  # an unfinished run of the same cell
+            shutil.rmtree(target)
+        got.rename(target)
+
+
+def _sweep_on_server(sweep: Sweep, folder: Path) -> str:
+    """ENTITY/PROJECT/ID of the study's sweep, created once."""
+    import wandb
+
+    remembered = folder / SWEEP_FILE
+    if remembered.exists():
+        return str(yaml.safe_load(remembered.read_text())["path"])
+    content = {key: value for key, value in sweep.content.items() if key != "plan"}
+    project = os.environ.get("WANDB_PROJECT") or str(content.get("project", "segbench"))
+    try:
+        api = wandb.Api(timeout=30)
+        entity = os.environ.get("WANDB_ENTITY") or content.get("entity") or api.default_entity
+        identity = wandb.sweep(content, entity=entity, project=project)
+    except (wandb.Error, ValueError) as error:
+        raise InputError(f"{sweep.path}: W&B refuses the sweep: {_one_line(error)}") from None
+    path = f"{entity}/{project}/{identity}"
+    write_atomic(remembered, f'{{"path": "{path}"}}\n')
+    return path
+
+
+def _run_agents(runs: StudyRuns, path: str, slots: list[dict[str, str]], sweep: Sweep) -> None:
+    logs = runs.plan.folder / LOGS
+    logs.mkdir(exist_ok=True)
+    here = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    # the agents' runs fail or not for themselves: none of them stops an agent
+    here |= {"WANDB_AGENT_DISABLE_FLAPPING": "true", "WANDB_AGENT_MAX_INITIAL_FAILURES": "1000000"}
+    here |= {"SEGBENCH_STUDY": str(runs.plan.folder.resolve()), PARENT: str(os.getpid())}
+    here |= {"SEGBENCH_VARIES": ",".join(sweep.varied)}
+    command = [sys.executable, "-m", "segbench.study.leash", sys.executable, "-m", "wandb"]
+    command += ["agent", "--forward-signals", path]
+    agents = []
+    for number, slot in enumerate(slots):
+        with (logs / f"agent-{number}.txt").open("ab") as out:
+            agents.append(
+                subprocess.Popen(
+                    command,
+                    env=os.environ | here | slot,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            )
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with StudyProgress(runs, len(slots)) as progress:
+            while any(agent.poll() is None for agent in agents):
+                progress.watch(StudyRuns.of(runs.plan))
+                time.sleep(LOOK)
+            progress.watch(StudyRuns.of(runs.plan))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        for agent in agents:
+            agent.terminate()
+        for agent in agents:
+            try:
+                agent.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                agent.kill()
+
+
+def _elsewhere(runs: StudyRuns, given: list[tuple[dict[str, Any], str]]) -> bool:
+    """Whether agents elsewhere are still at cells that are missing here."""
+    return any(_state_of(cell, given) == "running" for cell in runs.missing())
+
+
+def _states_on_server(path: str) -> list[tuple[dict[str, Any], str]]:
+    return [(dict(run.config), str(run.state)) for run in _sweep(path).runs]
+
+
+def _state_of(cell: Cell, given: list[tuple[dict[str, Any], str]]) -> str | None:
+    for config, state in given:
+        if same_cell(cell, config):
+            return state
+    return None
+
+
+def _sweep(path: str) -> Any:
+    import wandb
+
+    try:
+        return wandb.Api(timeout=30).sweep(path)  # type: ignore[no-untyped-call]
+    except (wandb.Error, ValueError) as error:
+        raise InputError(f"{path}: W&B has no such sweep to show: {_one_line(error)}") from None
+
+
+def _content(config: Any) -> dict[str, Any]:
+    return dict(yaml.safe_load(config) if isinstance(config, str) else config)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
