@@ -13,8 +13,8 @@ def answers(url: str) -> bool:
     """Whether anything answers at ``url`` within 5 seconds; proxies of the environment count."""
     try:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=5).close()
-    except urllib.error.HTTPError:
-        return True  # an error page is an answer
+    except urllib.error.HTTPError as error:
+        return error.code < 500  # a page that is not there is an answer; a broken server's is none
     except OSError:
         return False
     return True

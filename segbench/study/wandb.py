@@ -162,8 +162,11 @@ def _run_agents(runs: StudyRuns, path: str, slots: list[dict[str, str]], sweep: 
 
 
 def _elsewhere(runs: StudyRuns, given: list[tuple[dict[str, Any], str]]) -> bool:
-    """Whether agents elsewhere are still at cells that are missing here."""
-    return any(_state_of(cell, given) == "running" for cell in runs.missing())
+    """Whether agents elsewhere are still at cells of which nothing is here."""
+    return any(
+        _state_of(cell, given) == "running" and not runs.folders[cell.name].path.exists()
+        for cell in runs.missing()
+    )
 
 
 def _states_on_server(path: str) -> list[tuple[dict[str, Any], str]]:

@@ -1,8 +1,10 @@
 """Weights & Biases beside the run folder: curves, the configuration, a few predictions."""
 
 import os
+import shlex
+import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,8 +16,14 @@ from segbench.files import write_atomic
 from segbench.online import wandb_server
 from segbench.runs import RunFolder
 
+if TYPE_CHECKING:
+    import wandb
+
 PANELS = 4
 """Validation images whose masks are shown."""
+
+FINISH_TIMEOUT = "300"
+"""Seconds that a run's end waits for its uploads; what is left can be sent with wandb sync."""
 
 ARTIFACT_OF_RUN, ARTIFACT_OF_TEST_SET = "segbench-run", "segbench-test-set"
 NOT_UPLOADED = ("checkpoints", "wandb")
@@ -31,15 +39,17 @@ def wandb_logger(run: RunFolder, config: Mapping[str, Any]) -> WandbLogger:
     if "WANDB_MODE" not in os.environ and wandb_server() is None:
         os.environ["WANDB_MODE"] = "offline"
     os.environ.setdefault("WANDB_SILENT", "true")
+    # by default a run would wait for ever, at its end, for a server that is gone
+    os.environ.setdefault("WANDB_FINISH_TIMEOUT", FINISH_TIMEOUT)
     remembered = run.path / "wandb" / "run_id"
-    known = remembered.read_text() if remembered.exists() else None
+    if remembered.exists() and "WANDB_RUN_ID" not in os.environ:
+        # in a sweep, arguments to this effect would be ignored
+        os.environ |= {"WANDB_RUN_ID": remembered.read_text(), "WANDB_RESUME": "allow"}
     logger = WandbLogger(
         project=os.environ.get("WANDB_PROJECT", "segbench"),
         name=run.path.name,
         group=run.path.resolve().parent.name,
         save_dir=run.path,
-        id=known,
-        resume="allow" if known else None,
     )
     if hasattr(logger.experiment, "config"):  # a stand-in everywhere but on rank zero
         logger.experiment.config.update(dict(config), allow_val_change=True)
@@ -50,23 +60,39 @@ def wandb_logger(run: RunFolder, config: Mapping[str, Any]) -> WandbLogger:
 def log_run_folder(logger: WandbLogger, run: RunFolder) -> None:
     """Log the run folder without its checkpoints, and the study's test set, as artifacts.
 
-    ``segbench pull`` brings both home. W&B stores a test set that it has already only once.
+    ``segbench pull`` brings both home. W&B stores a test set that it has already only once. A
+    server that is gone by now keeps nobody waiting: the run folder is complete without it.
     """
     import wandb
 
-    artifact = wandb.Artifact(
-        f"run-{logger.experiment.id}", ARTIFACT_OF_RUN, metadata={"folder": run.path.name}
-    )
+    online = not logger.experiment.offline
+    try:
+        if online and wandb_server() is None:
+            raise ConnectionError
+        for artifact in _artifacts(logger.experiment.id, run):
+            logger.experiment.log_artifact(artifact)
+    except (wandb.Error, ConnectionError):
+        print(
+            f"segbench: W&B does not answer; {run.path} is complete, and its curves go up later "
+            f"with: wandb sync --no-skip-online {shlex.quote(logger.experiment.dir)}/..",
+            file=sys.stderr,
+        )
+
+
+def _artifacts(identity: str, run: RunFolder) -> list["wandb.Artifact"]:
+    import wandb
+
+    folder = wandb.Artifact(f"run-{identity}", ARTIFACT_OF_RUN, metadata={"folder": run.path.name})
     for path in sorted(path for path in run.path.rglob("*") if path.is_file()):
         name = path.relative_to(run.path)
-        if name.parts[0] not in NOT_UPLOADED and not path.name.endswith(".part"):
-            artifact.add_file(str(path), name.as_posix(), policy="immutable")
-    logger.experiment.log_artifact(artifact)
-    if run.study_test.is_dir():
-        data = run.read_record()["fingerprints"]["data"]
-        test_set = wandb.Artifact(f"test-set-{data}", ARTIFACT_OF_TEST_SET)
-        test_set.add_dir(str(run.study_test), policy="immutable")
-        logger.experiment.log_artifact(test_set)
+        if name.parts[0] not in NOT_UPLOADED:
+            folder.add_file(str(path), name.as_posix(), policy="immutable")
+    if not run.study_test.is_dir():
+        return [folder]
+    data = run.read_record()["fingerprints"]["data"]
+    test_set = wandb.Artifact(f"test-set-{data}", ARTIFACT_OF_TEST_SET)
+    test_set.add_dir(str(run.study_test), policy="immutable")
+    return [folder, test_set]
 
 
 class EarlierEpochs(Callback):
