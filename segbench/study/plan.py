@@ -20,6 +20,7 @@ from segbench.runs import RunFolder, find_runs, fingerprint
 from segbench.study.spec import FOLD, SEED, Cell, Sweep
 
 FORMAT = 1
+HASHED = ("method", "command", "parameters", "files", "data", "plan", "cells")
 OPTIONS = ("contrasts", "margin", "alpha", "power", "looks", "paired", "estimand")
 """What a sweep file's ``plan`` may set; STATISTICS in the docs says what each means."""
 
@@ -87,6 +88,7 @@ def plan_study(sweep: Sweep, folder: Path, data: dict[str, Any]) -> Plan:
         "method": sweep.content["method"],
         "command": sweep.content["command"],
         "parameters": sweep.parameters,
+        "files": sweep.contents(),
         "data": data,
         "plan": plan,
         "cells": [vars(cell) for cell in cells],
@@ -114,9 +116,7 @@ def read_plan(folder: Path) -> Plan:
     path = folder / "study.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        hashed = {
-            k: content[k] for k in ("method", "command", "parameters", "data", "plan", "cells")
-        }
+        hashed = {key: content[key] for key in HASHED}
         plan = Plan(folder, content)
         intact = fingerprint(hashed) == plan.hash and all(cell.name for cell in plan.cells)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
@@ -263,6 +263,7 @@ def _question(plan: Plan) -> dict[str, Any]:
         **{f"parameters.{key}": given["value"] for key, given in constants.items()},
         "factors": sorted(factors),
         **{f"baseline of {key}": values[0] for key, values in factors.items()},
+        **{f"the content of {name}": hashed for name, hashed in content["files"].items()},
         **{f"data.{key}": value for key, value in data.items()},
         **{f"plan.{key}": value for key, value in kept.items()},
     }
@@ -271,6 +272,8 @@ def _question(plan: Plan) -> dict[str, Any]:
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     keys = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
     keys = [key for key in keys if key != "parameters.data.root"]  # its content counts
+    # files come with arms that are added, and a study that was pulled knows none
+    keys = [k for k in keys if not k.startswith("the content") or (k in found and k in wanted)]
     return [f"{key} ({found.get(key)} there, {wanted.get(key)} here)" for key in keys]
 
 

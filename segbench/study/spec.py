@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from segbench.errors import InputError
-from segbench.runs import cell_name
+from segbench.runs import cell_name, fingerprint
 
 SEED, FOLD = "seed_everything", "data.fold"
 
@@ -141,15 +141,27 @@ class Sweep:
             raise InputError(f"{self.path}: command: {word} is not known; use ${{args_json}}")
         return [word]
 
+    @property
+    def files(self) -> list[str]:
+        """The configuration files that its cells are made of."""
+        words = [str(word) for word in self.content["command"]]
+        named = [after for before, after in pairwise(words) if before == "--config"]
+        given = self.parameters.get("config", {})
+        named += given.get("values", [given["value"]] if "value" in given else [])
+        return [str(name) for name in named if not str(name).startswith("${")]
+
+    def contents(self) -> dict[str, str]:
+        """A fingerprint of each of these files that is at hand."""
+        found = [name for name in self.files if Path(name).is_file()]
+        return {name: fingerprint(_flat(_read_yaml(Path(name)))) for name in found}
+
     def resolved(self, key: str, default: Any) -> Any:
         """A key's value in the first cell, looked up where ``segbench fit`` would."""
         args = self.cells()[0].args
-        words = [str(word) for word in self.content["command"]]
-        files = [after for before, after in pairwise(words) if before == "--config"]
-        files += [args["config"]] if "config" in args else []
+        varied = self.parameters.get("config", {}).get("values", [])
         value = default
-        for file in files:
-            if not file.startswith("${"):
+        for file in self.files:
+            if file not in varied or file == args["config"]:
                 value = _flat(_read_yaml(Path(file))).get(key, value)
         return args.get(key, value)
 

@@ -187,6 +187,11 @@ def test_another_question_is_not_asked_of_the_same_study(
     segbench("sweep", sweep, *quick)
     line = refusal("sweep", sweep, "--engine=local", "--trainer.max_epochs=2")
     assert "asks something else: parameters.trainer.max_epochs (1 there, 2 here)" in line
+    base = Path("base.yaml").read_text()
+    Path("base.yaml").write_text(base.replace("width: 8", "width: 16"))
+    line = refusal("sweep", sweep, *quick)
+    assert "asks something else: the content of base.yaml" in line
+    Path("base.yaml").write_text(f"# the same\n{base}")
     line = refusal("sweep", sweep, *quick, "--seeds=2")
     assert "2 runs are not in its plan (augmentation-none_seed-1, ...)" in line
     printed = segbench("sweep", sweep, *quick, "--seeds=2", "--extend")
