@@ -22,7 +22,7 @@ def imported_by(statement: str) -> set[str]:
 def test_help_needs_nothing_heavy(segbench: Segbench):
     assert not imported_by("import segbench.cli") & set(HEAVY)
     text = segbench("--help")
-    assert all(verb in text for verb in ("fit", "validate", "test", "predict", "runs", "data"))
+    assert all(verb in text for verb in ("fit", "validate", "test", "predict", "sweep", "runs", "data"))
     assert segbench() == text
 
 
@@ -30,6 +30,9 @@ def test_help_needs_nothing_heavy(segbench: Segbench):
     ("module", "forbidden"),
     [
         ("segbench.report.runs_table", ("torch", "pytorch_lightning", "segbench.models")),
+        ("segbench.study.commands", ("torch", "wandb", "ray", "scipy", "segbench.training")),
+        ("segbench.analysis.stats", ("torch", "pandas", "segbench.data", "segbench.runs")),
+        ("segbench.training.commands", ("segbench.study", "segbench.analysis")),
         ("segbench.runs", ("torch", "pytorch_lightning", "segbench.data")),
         ("segbench.metrics", ("torch", "segbench.data")),
         ("segbench.models", ("pytorch_lightning", "segbench.data", "segbench.task")),

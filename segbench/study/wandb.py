@@ -117,6 +117,7 @@ def _sweep_on_server(sweep: Sweep, folder: Path) -> str:
         raise InputError(f"{sweep.path}: W&B refuses the sweep: {_one_line(error)}") from None
     path = f"{entity}/{project}/{identity}"
     write_atomic(remembered, f'{{"path": "{path}"}}\n')
+    print(f"agents on other machines join with: wandb agent {path}", file=sys.stderr)
     return path
 
 
