@@ -22,7 +22,9 @@ def imported_by(statement: str) -> set[str]:
 def test_help_needs_nothing_heavy(segbench: Segbench):
     assert not imported_by("import segbench.cli") & set(HEAVY)
     text = segbench("--help")
-    assert all(verb in text for verb in ("fit", "validate", "test", "predict", "sweep", "runs", "data"))
+    assert all(
+        verb in text for verb in ("fit", "validate", "test", "predict", "sweep", "runs", "data")
+    )
     assert segbench() == text
 
 
