@@ -33,6 +33,9 @@ from numpy.typing import NDArray
 from segbench.errors import InputError
 from segbench.files import write_atomic
 
+YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Ten times as fast as the other, where PyYAML was built with it."""
+
 FORMAT = 1
 LONGEST_NAME = 120
 
@@ -118,7 +121,7 @@ class RunFolder:
         write_atomic(self.record, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def read_config(self) -> dict[str, Any]:
-        config: dict[str, Any] = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        config: dict[str, Any] = yaml.load(self.config.read_text(encoding="utf-8"), YamlLoader)
         return config
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:

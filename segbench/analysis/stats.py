@@ -225,20 +225,16 @@ def seed_spread_bound(found: Estimate, share: float) -> float:
     return float(found.seed_spread * found.seed_df / chdtri(found.seed_df, share))
 
 
-def two_level_bootstrap_se(
-    weights: Sequence[float],
-    totals: Sequence[NDArray[np.int64]],
-    score: Score,
-    rng: np.random.Generator,
-    draws: int = 2000,
-) -> float:
-    """The standard error of a contrast by resampling groups and seeds (Rao & Wu, 1988).
+def two_level_bootstrap(
+    totals: Sequence[NDArray[np.int64]], score: Score, rng: np.random.Generator, draws: int = 2000
+) -> Floats:
+    """Mean scores of each arm with groups and seeds resampled (Rao & Wu, 1988) [A, draws].
 
     Each draw takes G-1 of the G groups, the same for all arms and seeds, and S-1 of each arm's S
-    seeds, with replacement. It stands beside the jackknife and decides nothing.
+    seeds, with replacement. The standard deviation of a contrast over the draws stands beside the
+    jackknife's standard error and decides nothing.
 
     Args:
-        weights: one per arm.
         totals: counts by group of each arm [S_a, G, K, K].
         score: of summed counts.
         rng: where chance comes from.
@@ -246,16 +242,16 @@ def two_level_bootstrap_se(
     """
     groups = totals[0].shape[1]
     taken = rng.multinomial(groups - 1, np.full(groups, 1 / groups), size=draws).astype(np.float64)
-    difference = np.zeros(draws)
-    for weight, arm in zip(weights, totals, strict=True):
+    means = np.empty((len(totals), draws))
+    for number, arm in enumerate(totals):
         seeds, _, classes, _ = arm.shape
         flat = arm.transpose(1, 0, 2, 3).reshape(groups, -1).astype(np.float64)
         drawn = score((taken @ flat).reshape(draws, seeds, classes, classes).astype(np.int64))
         if seeds > 1:
             chosen = rng.integers(seeds, size=(draws, seeds - 1))
             drawn = np.take_along_axis(drawn, chosen, axis=1)
-        difference += weight * drawn.mean(1)
-    return float(difference.std(ddof=1))
+        means[number] = drawn.mean(1)
+    return means
 
 
 def order_of_single_seeds(arm: Arm, baseline: Arm) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from segbench.claim import Claim
 from segbench.errors import InputError
 from segbench.runs import RunFolder
 from segbench.study.leash import PARENT
-from segbench.study.plan import Plan, find_run
+from segbench.study.plan import Plan, find_cells
 from segbench.study.spec import Cell
 
 LOGS = "logs"
@@ -51,7 +51,7 @@ class StudyRuns:
         """
         paths = [path.parent for path in sorted(plan.folder.glob("*/run.json"))]
         records = {path: RunFolder(path).read_record() for path in paths}
-        return cls(plan, {c.name: find_run(plan.folder, c, records) for c in plan.cells})
+        return cls(plan, {cell.name: run for cell, run in find_cells(plan, records)})
 
     def state(self, cell: Cell) -> State:
         run = self.folders[cell.name]

@@ -9,7 +9,7 @@ from segbench.errors import InputError
 from segbench.study.cells import StudyRuns, check_name
 from segbench.study.local import places, run_local
 from segbench.study.outlook import outlook
-from segbench.study.plan import plan_study, settled_plan, tested_by
+from segbench.study.planning import plan_study, settled_plan, tested_by
 from segbench.study.progress import StudyProgress
 from segbench.study.spec import Sweep, as_text, read_sweep, read_value
 

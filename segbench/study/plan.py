@@ -4,25 +4,20 @@
 whoever reads a verdict can tell that nothing was chosen after looking.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from segbench.data.dataset import DataSet, read_data_set
 from segbench.errors import InputError
 from segbench.files import write_atomic
-from segbench.runs import RunFolder, find_runs, fingerprint
-from segbench.study.spec import FOLD, SEED, Cell, Sweep
+from segbench.runs import RunFolder, YamlLoader, fingerprint
+from segbench.study.spec import FOLD, SEED, Cell
 
 FORMAT = 1
 HASHED = ("method", "command", "parameters", "files", "data", "plan", "cells")
-OPTIONS = ("contrasts", "margin", "alpha", "power", "looks", "paired", "estimand")
-"""What a sweep file's ``plan`` may set; STATISTICS in the docs says what each means."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +38,16 @@ class Plan:
         return [Cell(**cell) for part in parts for cell in part]
 
     @property
+    def factors(self) -> dict[str, list[Any]]:
+        """What varies, with its values, the baseline first and extensions last."""
+        factors = {key: list(values) for key, values in self.content["plan"]["factors"].items()}
+        for extension in self.content["extensions"]:
+            for key, values in extension["factors"].items():
+                known = factors.setdefault(key, [])
+                known += [value for value in values if value not in known]
+        return factors
+
+    @property
     def hash(self) -> str:
         return str(self.content["hash"])
 
@@ -50,61 +55,6 @@ class Plan:
         self.folder.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True, width=100)
         write_atomic(self.path, text)
-
-
-def plan_study(sweep: Sweep, folder: Path, data: dict[str, Any]) -> Plan:
-    """The plan of a new study: the sweep's cells, and the rules its verdicts will follow.
-
-    Args:
-        sweep: what to run.
-        folder: where the study lies.
-        data: what :func:`tested_by` or :func:`tested_in` says.
-
-    Raises:
-        InputError: an option of the sweep's ``plan`` that cannot be.
-    """
-    cells = sweep.cells()
-    seeds = sorted({cell.seed for cell in cells})
-    given = _options(sweep)
-    looks = given.get("looks") or [len(seeds)]
-    if sorted(looks) != looks or looks[0] < 1 or len(seeds) not in looks:
-        raise InputError(
-            f"{sweep.path}: plan.looks: {looks} must rise and contain the {len(seeds)} seeds given"
-        )
-    plan = {
-        "factors": sweep.factors,
-        "contrasts": given.get("contrasts", "baseline"),
-        "metric": "mean_iou",
-        "margin": given.get("margin", 0.02 if data["images"] < 200 else 0.01),
-        "alpha": given.get("alpha", 0.05),
-        "power": given.get("power", 0.8),
-        "seeds": seeds,
-        "looks": looks,
-        "paired": given.get("paired", False),
-        "estimand": given.get("estimand", "method"),
-        "randomises": ["initialisation", "order of samples", "crops", "augmentation"],
-    }
-    hashed = {
-        "method": sweep.content["method"],
-        "command": sweep.content["command"],
-        "parameters": sweep.parameters,
-        "files": sweep.contents(),
-        "data": data,
-        "plan": plan,
-        "cells": [vars(cell) for cell in cells],
-    }
-    return Plan(
-        folder,
-        {
-            "format": FORMAT,
-            "name": sweep.name,
-            "sweep": str(sweep.path),
-            "created": _now(),
-            "hash": fingerprint(hashed),
-            **hashed,
-            "extensions": [],
-        },
-    )
 
 
 def read_plan(folder: Path) -> Plan:
@@ -115,7 +65,7 @@ def read_plan(folder: Path) -> Plan:
     """
     path = folder / "study.yaml"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), YamlLoader)
         hashed = {key: content[key] for key in HASHED}
         plan = Plan(folder, content)
         intact = fingerprint(hashed) == plan.hash and all(cell.name for cell in plan.cells)
@@ -131,51 +81,6 @@ def read_plan(folder: Path) -> Plan:
     return plan
 
 
-def settled_plan(wanted: Plan, extend: bool) -> Plan:
-    """The plan to follow: ``wanted``, or what stands in its folder where that asks the same.
-
-    A plan of which nothing has run yet gives way. Nothing is written.
-
-    Raises:
-        InputError: the folder's plan is another, and is not just less of the same with ``extend``.
-    """
-    if not wanted.path.exists() or not any(wanted.folder.glob("*/run.json")):
-        return wanted
-    found = read_plan(wanted.folder)
-    differences = _differences(_question(found), _question(wanted))
-    if differences:
-        raise InputError(
-            f"{found.path}: the study that lies there asks something else: {'; '.join(differences)}"
-            "; give another --out, or undo the change"
-        )
-    known = {_identity(cell) for cell in found.cells}
-    more = [cell for cell in wanted.cells if _identity(cell) not in known]
-    if not more:
-        return found
-    if not extend:
-        raise InputError(
-            f"{found.path}: {len(more)} runs are not in its plan ({more[0].name}, ...); add them "
-            "with --extend, or give another --out"
-        )
-    return _extended(found, wanted, more)
-
-
-def _extended(found: Plan, wanted: Plan, more: list[Cell]) -> Plan:
-    planned = found.content["plan"]
-    arms = {_key(cell.arm) for cell in found.cells}
-    seeds = {cell.seed for cell in [*found.cells, *more]}
-    declared = all(_key(cell.arm) in arms for cell in more) and len(seeds) in planned["looks"]
-    extension = {
-        "created": _now(),
-        "kind": "declared look" if declared else "exploratory",
-        "factors": wanted.content["plan"]["factors"],
-        "seeds": sorted(seeds),
-        "cells": [vars(cell) for cell in more],
-    }
-    content = found.content | {"extensions": [*found.content["extensions"], extension]}
-    return Plan(found.folder, content)
-
-
 def find_run(folder: Path, cell: Cell, records: Mapping[Path, Mapping[str, Any]]) -> RunFolder:
     """The folder of a cell: that whose record says so, else the one of its name."""
     for path, record in records.items():
@@ -185,108 +90,18 @@ def find_run(folder: Path, cell: Cell, records: Mapping[Path, Mapping[str, Any]]
     return RunFolder(folder / cell.name)
 
 
+def find_cells(
+    plan: Plan, records: Mapping[Path, Mapping[str, Any]]
+) -> Iterator[tuple[Cell, RunFolder]]:
+    """Each cell of a plan with its folder; ``records`` are run.json by folder."""
+    for cell in plan.cells:
+        yield cell, find_run(plan.folder, cell, records)
+
+
 def same_cell(cell: Cell, keys: Mapping[str, Any]) -> bool:
     """Whether dotted ``keys`` with their values are those of a cell, and maybe more."""
     wanted = {SEED: cell.seed, FOLD: cell.fold, **cell.arm}
     return all(keys.get(key) == value for key, value in wanted.items())
-
-
-def _options(sweep: Sweep) -> dict[str, Any]:
-    given = sweep.content.get("plan") or {}
-    allowed: dict[str, Callable[[Any], bool]] = {
-        "contrasts": lambda v: v in ("baseline", "all_pairs"),
-        "margin": lambda v: _number(v) and 0 < v < 1,
-        "alpha": lambda v: _number(v) and 0 < v < 0.5,
-        "power": lambda v: _number(v) and 0.5 <= v < 1,
-        "looks": lambda v: (
-            isinstance(v, list) and len(v) > 0 and all(isinstance(n, int) for n in v)
-        ),
-        "paired": lambda v: isinstance(v, bool),
-        "estimand": lambda v: v in ("method", "test_set", "checkpoints"),
-    }
-    for key, value in given.items():
-        if key not in allowed:
-            raise InputError(f"{sweep.path}: plan.{key}: no such key; one of {', '.join(OPTIONS)}")
-        if not allowed[key](value):
-            raise InputError(f"{sweep.path}: plan.{key}: {value} cannot be")
-    return dict(given)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def tested_by(sweep: Sweep) -> dict[str, Any]:
-    """What the plan says of a sweep's data set: its content, and the size of what is tested.
-
-    Raises:
-        InputError: no data set, or one that cannot be split so.
-    """
-    root = Path(sweep.resolved("data.root", "data/scenes"))
-    folds = sweep.resolved("data.folds", None)
-    data_set: DataSet = read_data_set(root, folds)
-    everything = (*data_set.train, *data_set.val, *data_set.test)
-    tested = everything if folds else data_set.test
-    return {
-        "root": str(root),
-        "fingerprint": data_set.fingerprint,
-        "images": len(tested),
-        "groups": len({pair.group for pair in tested}),
-        "classes": [c.name for c in data_set.classes],
-    }
-
-
-def tested_in(folder: Path) -> dict[str, Any]:
-    """The same, from the runs of a study whose data set is not at hand."""
-    runs = find_runs(folder)
-    tested = [run.read_counts() for run in runs]
-    return {
-        "root": str(runs[0].read_config()["data"]["root"]),
-        "fingerprint": runs[0].read_record()["fingerprints"]["data"],
-        "images": len({image for one in tested for image in one.images}),
-        "groups": len({group for one in tested for group in one.groups}),
-        "classes": tested[0].classes,
-    }
-
-
-def _question(plan: Plan) -> dict[str, Any]:
-    """All of a plan that an extension must leave alone."""
-    content = plan.content
-    kept = {key: content["plan"][key] for key in content["plan"] if key not in ("seeds", "looks")}
-    # of what varies, new values may come at the end of the list
-    factors = kept.pop("factors")
-    constants = {k: given for k, given in content["parameters"].items() if "value" in given}
-    constants.pop("seed_everything", None)
-    data = {k: v for k, v in content["data"].items() if k != "root"}
-    return {
-        "command": content["command"],
-        **{f"parameters.{key}": given["value"] for key, given in constants.items()},
-        "factors": sorted(factors),
-        **{f"baseline of {key}": values[0] for key, values in factors.items()},
-        **{f"the content of {name}": hashed for name, hashed in content["files"].items()},
-        **{f"data.{key}": value for key, value in data.items()},
-        **{f"plan.{key}": value for key, value in kept.items()},
-    }
-
-
-def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    keys = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
-    keys = [key for key in keys if key != "parameters.data.root"]  # its content counts
-    # files come with arms that are added, and a study that was pulled knows none
-    keys = [k for k in keys if not k.startswith("the content") or (k in found and k in wanted)]
-    return [f"{key} ({found.get(key)} there, {wanted.get(key)} here)" for key in keys]
-
-
-def _identity(cell: Cell) -> tuple[str, int, int | None]:
-    return _key(cell.arm), cell.seed, cell.fold
-
-
-def _key(arm: Mapping[str, Any]) -> str:
-    return json.dumps(arm, sort_keys=True)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def seeds_of(cells: Iterable[Cell]) -> int:

@@ -23,7 +23,8 @@ from segbench.runs import RunFolder
 from segbench.study.cells import LOGS, StudyRuns
 from segbench.study.leash import PARENT
 from segbench.study.local import run_local
-from segbench.study.plan import plan_study, same_cell, tested_in
+from segbench.study.plan import same_cell
+from segbench.study.planning import plan_study, tested_in
 from segbench.study.progress import StudyProgress
 from segbench.study.spec import Cell, Sweep, check_sweep
 

@@ -90,7 +90,7 @@ def test_where_a_node_sees_no_folder_the_run_comes_back_through_ray(
 
 
 def planned(sweep: Path):
-    from segbench.study.plan import plan_study, tested_by
+    from segbench.study.planning import plan_study, tested_by
 
     plan = plan_study(read(sweep), Path("runs/aug"), tested_by(read(sweep)))
     plan.write()

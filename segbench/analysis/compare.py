@@ -1,0 +1,441 @@
+"""The verdicts of a study: each contrast's difference, interval, verdict, and what is still needed.
+
+docs/STATISTICS.md has the procedure; the arithmetic is in stats.py. Nothing here is random but the
+bootstrap that stands beside the intervals, whose seed is fixed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench import metrics
+from segbench.analysis import stats
+from segbench.analysis.stats import Arm, Estimand, Estimate
+from segbench.analysis.study import StudyArm, StudyRuns, level_name
+from segbench.errors import InputError
+
+SCORES: dict[str, stats.Score] = {
+    "mean_iou": metrics.mean_iou,
+    "mean_class_acc": metrics.mean_class_acc,
+    "mean_acc": metrics.mean_acc,
+}
+FEWEST_GROUPS = 6
+FEW_GROUPS_OF_A_CLASS = 10
+FEWEST_GROUPS_OF_A_CLASS = 3
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How verdicts are made: the plan's, and what was asked for otherwise, which is post hoc."""
+
+    contrasts: str = "baseline"
+    metric: str = "mean_iou"
+    margin: float = 0.02
+    alpha: float = 0.05
+    power: float = 0.8
+    looks: tuple[int, ...] = ()
+    paired: bool = False
+    estimand: Estimand = "method"
+    post_hoc: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> float:
+        """Alpha of one look."""
+        return self.alpha / max(1, len(self.looks))
+
+
+@dataclass(frozen=True)
+class Question:
+    """A contrast to be judged: which arms it weighs against which, and what it is called."""
+
+    factor: str
+    baseline: str
+    arm: str
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What would settle an inconclusive contrast."""
+
+    seeds_total: int | None = None
+    seeds_more: int | None = None
+    seeds_range: tuple[int | None, int | None] = (None, None)
+    groups_needed: int | None = None
+    seeds_for_equivalence: int | None = None
+    hours: float | None = None
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One verdict with all that it rests on; the names are those of ``compare --json``."""
+
+    factor: str
+    baseline: str
+    arm: str
+    metric: str
+    difference: float
+    ci_low: float | None
+    ci_high: float | None
+    ci_level: float
+    equivalence_low: float | None
+    equivalence_high: float | None
+    p_difference: float | None
+    p_equivalent: float | None
+    p_difference_holm: float | None
+    p_equivalent_holm: float | None
+    verdict: str
+    beyond_margin: bool
+    reason: str
+    margin: float
+    alpha: float
+    estimand: str
+    post_hoc: list[str]
+    seeds: int
+    diverged: int
+    images: int
+    groups: int
+    variance_images: float
+    variance_seeds: float
+    verdict_with_diverged: str | None
+    bootstrap_se: float | None
+    single_seed_ahead: float | None
+    single_seed_misleads: float | None
+    needed: Needed = field(default_factory=Needed)
+
+    @property
+    def se(self) -> float:
+        return float(np.sqrt(self.variance_images + self.variance_seeds))
+
+    def as_json(self) -> dict[str, Any]:
+        """Flat, with what is needed beside the rest."""
+        content: dict[str, Any] = asdict(self)
+        needed: dict[str, Any] = content.pop("needed")
+        return content | needed
+
+
+def rules_of(study: StudyRuns, asked: Mapping[str, Any]) -> Rules:
+    """The plan's rules, or the defaults where runs were made by hand, with what was asked for.
+
+    Raises:
+        InputError: a value that cannot be.
+    """
+    images = len(study.images)
+    planned = Rules(margin=0.02 if images < 200 else 0.01)
+    if study.plan:
+        content = study.plan.content["plan"]
+        planned = Rules(**{key: content[key] for key in _PLANNED}, looks=tuple(content["looks"]))
+    changed = {k: v for k, v in asked.items() if v is not None and v != getattr(planned, k)}
+    rules = replace(planned, **changed)
+    if rules.metric not in SCORES:
+        raise InputError(f"--metric: {rules.metric}; one of {', '.join(SCORES)}")
+    if not 0 < rules.margin < 1:
+        raise InputError(f"--margin: {rules.margin}; give a difference within 0..1")
+    if not 0 < rules.alpha < 0.5:
+        raise InputError(f"--alpha: {rules.alpha}; give a level within 0..0.5")
+    post_hoc = list(changed) if study.plan else ["no plan"]
+    seeds = min(len(arm.seeds) for arm in study.arms)
+    if study.plan and rules.looks and seeds not in rules.looks:
+        post_hoc.append(f"{seeds} seeds are no declared look")
+    if study.plan and any(e["kind"] == "exploratory" for e in study.plan.content["extensions"]):
+        post_hoc.append("extended without a declared look")
+    return replace(rules, post_hoc=tuple(post_hoc))
+
+
+_PLANNED = ("contrasts", "metric", "margin", "alpha", "power", "paired", "estimand")
+
+
+def questions(study: StudyRuns, contrasts: str) -> list[Question]:
+    """What the study asks: each arm against the first, all pairs, or effects of crossed factors."""
+    arms = study.arms
+    if len(arms) < 2:
+        raise InputError(f"{study.folders[0]}: one arm only; there is nothing to compare")
+    if len(study.factors) > 1 and len(arms) == np.prod([len(v) for v in study.factors.values()]):
+        return _crossed(study)
+    factor = " x ".join(study.factors)
+    pairs = combinations(range(len(arms)), 2)
+    if contrasts == "baseline":
+        pairs = ((0, i) for i in range(1, len(arms)))  # type: ignore[assignment]
+    return [
+        Question(factor, arms[a].name, arms[b].name, _weights(len(arms), {a: -1, b: 1}))
+        for a, b in pairs
+    ]
+
+
+def _crossed(study: StudyRuns) -> list[Question]:
+    """Main effects, averaged over the other factors, then interactions of two."""
+    found = []
+    for factor, values in study.factors.items():
+        for value in values[1:]:
+            signs = [_sign(arm, factor, values[0], value) for arm in study.arms]
+            weights = tuple(s / (sum(map(abs, signs)) / 2) for s in signs)
+            base, level = (level_name(factor, v) for v in (values[0], value))
+            found.append(Question(factor, base, level, weights))
+    for (one, firsts), (other, seconds) in combinations(study.factors.items(), 2):
+        for a, b in product(firsts[1:], seconds[1:]):
+            signs = [
+                _sign(arm, one, firsts[0], a) * _sign(arm, other, seconds[0], b)
+                for arm in study.arms
+            ]
+            weights = tuple(s / (sum(map(abs, signs)) / 4) for s in signs)
+            both = f"{level_name(one, a)} and {level_name(other, b)}"
+            found.append(Question(f"{one} x {other}", "the sum of both effects", both, weights))
+    return found
+
+
+def _sign(arm: StudyArm, factor: str, base: Any, level: Any) -> int:
+    return int(arm.levels[factor] == level) - int(arm.levels[factor] == base)
+
+
+def _weights(number: int, given: Mapping[int, float]) -> tuple[float, ...]:
+    return tuple(float(given.get(i, 0)) for i in range(number))
+
+
+def compare(study: StudyRuns, rules: Rules) -> list[Contrast]:
+    """The verdict of each question of a study, as a family."""
+    asked = questions(study, rules.contrasts)
+    return judge(study, rules, asked, SCORES[rules.metric], rules.metric)
+
+
+def judge(
+    study: StudyRuns,
+    rules: Rules,
+    asked: Sequence[Question],
+    score: stats.Score,
+    metric: str,
+) -> list[Contrast]:
+    """Judge questions as one family, controlled together by Holm's procedure.
+
+    Args:
+        study: the runs.
+        rules: how.
+        asked: the questions.
+        score: of summed confusion counts.
+        metric: its name.
+    """
+    totals = [study.totals(arm) for arm in study.arms]
+    drawn = None
+    if study.number_of_groups >= FEWEST_GROUPS and all(map(len, totals)):
+        drawn = stats.two_level_bootstrap(totals, score, np.random.default_rng(0))
+    found = _Judge(study, rules, [_scored(one, score) for one in totals], drawn)
+    contrasts = _as_family([found.contrast(q, metric, len(asked), True) for q in asked])
+    if not any(arm.diverged for arm in study.arms):
+        return contrasts
+    everything = [_scored(study.totals(arm, with_diverged=True), score) for arm in study.arms]
+    counted = _Judge(study, rules, everything)
+    again = _as_family([counted.contrast(q, metric, len(asked), False) for q in asked])
+    return [
+        replace(one, verdict_with_diverged=other.verdict)
+        for one, other in zip(contrasts, again, strict=True)
+    ]
+
+
+def _scored(totals: NDArray[np.int64], score: stats.Score) -> Arm:
+    return stats.score_arm(totals, score) if len(totals) else Arm(np.zeros(0), np.zeros((0, 0)))
+
+
+class _Judge:
+    """Scores of all arms by one metric, ready for contrasts.
+
+    Args:
+        study: the runs.
+        rules: how to judge.
+        arms: the scores of each of its arms.
+        drawn: the arms' resampled means, to stand beside the intervals.
+    """
+
+    def __init__(
+        self, study: StudyRuns, rules: Rules, arms: list[Arm], drawn: stats.Floats | None = None
+    ) -> None:
+        self.study, self.rules, self.arms, self.drawn = study, rules, arms, drawn
+
+    def contrast(self, question: Question, metric: str, family: int, beside: bool) -> Contrast:
+        rules, study = self.rules, self.study
+        used = [i for i, w in enumerate(question.weights) if w]
+        weights = [question.weights[i] for i in used]
+        arms = [self.arms[i] for i in used]
+        seeds = min(len(arm.scores) for arm in arms)
+        alpha = rules.level / family
+        common: dict[str, Any] = {
+            **{"factor": question.factor, "baseline": question.baseline, "arm": question.arm},
+            **{"metric": metric, "margin": rules.margin, "alpha": rules.level},
+            **{"ci_level": 1 - alpha, "post_hoc": list(rules.post_hoc), "seeds": seeds},
+            **{"images": len(study.images), "groups": study.number_of_groups},
+            "diverged": sum(study.arms[i].diverged for i in used),
+        }
+        estimand, reason = self._assessable(seeds, used)
+        if estimand is None or seeds == 0:
+            difference = (
+                sum(w * arm.mean for w, arm in zip(weights, arms, strict=True)) if seeds else 0.0
+            )
+            return Contrast(**common, **_NOTHING, difference=difference, reason=reason,
+                            estimand=rules.estimand)  # fmt: skip
+        found = stats.estimate(weights, arms, rules.paired, estimand)
+        if stats.identical(arms):
+            found = replace(found, variance_images=0.0, variance_seeds=0.0)
+        low, high = stats.interval(found, 1 - alpha)
+        inner_low, inner_high = stats.interval(found, 1 - 2 * alpha)
+        ahead = misleads = None
+        if beside and len(used) == 2:
+            ahead, misleads = stats.order_of_single_seeds(arms[1], arms[0])
+        contrast = Contrast(
+            **common,
+            difference=found.difference,
+            ci_low=low,
+            ci_high=high,
+            equivalence_low=inner_low,
+            equivalence_high=inner_high,
+            p_difference=stats.p_difference(found),
+            p_equivalent=stats.p_equivalent(found, rules.margin),
+            p_difference_holm=None,
+            p_equivalent_holm=None,
+            verdict="",
+            beyond_margin=low > rules.margin or high < -rules.margin,
+            reason=reason,
+            estimand=estimand,
+            variance_images=found.variance_images,
+            variance_seeds=found.variance_seeds,
+            verdict_with_diverged=None,
+            bootstrap_se=self._bootstrap_se(question),
+            single_seed_ahead=ahead,
+            single_seed_misleads=misleads,
+        )
+        return replace(contrast, needed=self._needed(found, used, alpha)) if beside else contrast
+
+    def _assessable(self, seeds: int, used: Sequence[int]) -> tuple[Estimand | None, str]:
+        """Of what the contrast can speak, and why of no more."""
+        estimand, groups = self.rules.estimand, self.study.number_of_groups
+        if seeds == 0:
+            return None, "all seeds of an arm diverged"
+        if (
+            self.rules.paired
+            and len({tuple(s.seed for s in self.study.arms[i].seeds) for i in used}) > 1
+        ):
+            return None, "paired seeds must be the same in every arm"
+        if seeds < 2 and estimand != "checkpoints":
+            return None, "one seed: run more, segbench sweep ... --seeds 5"
+        if groups < FEWEST_GROUPS and estimand == "method":
+            return "test_set", (
+                f"{groups} groups of test images are too few to speak of other images: the verdict "
+                "holds for this test set"
+            )
+        return estimand, ""
+
+    def _bootstrap_se(self, question: Question) -> float | None:
+        if self.drawn is None:
+            return None
+        return float(np.std(np.array(question.weights) @ self.drawn, ddof=1))
+
+    def _needed(self, found: Estimate, used: Sequence[int], alpha: float) -> Needed:
+        rules = self.rules
+        arms = 1 if rules.paired else len(used)
+        groups = self.study.number_of_groups
+        power = stats.Power(found.variance_images, groups, arms, alpha, rules.power)
+        spread = partial(stats.seed_spread_bound, found)
+        margin, seeds = rules.margin, min(len(self.arms[i].scores) for i in used)
+        total = power.seeds(margin, spread(0.6))
+        bounds = (power.seeds(margin, spread(0.1)), power.seeds(margin, spread(0.9)))
+        if total is None:
+            needed = power.groups_needed(margin, spread(0.6))
+            more = f"about {needed - groups} more" if needed else "far more"
+            return Needed(
+                groups_needed=needed,
+                advice=f"seeds cannot settle it: collect or label {more} test images, or use folds",
+            )
+        if total > seeds:
+            looks = [look for look in rules.looks if look >= total]
+            wanted = looks[0] if looks else total
+            seconds = [s.seconds for i in used for s in self.study.arms[i].seeds]
+            hours = (wanted - seeds) * len(used) * float(np.mean(seconds)) / 3600
+            low, high = (str(b) if b else f"over {stats.MOST_SEEDS}" for b in bounds)
+            return Needed(
+                seeds_total=total,
+                seeds_more=wanted - seeds,
+                seeds_range=bounds,
+                hours=hours,
+                advice=f"{wanted - seeds} more seeds per arm ({low} to {high} in all, "
+                f"{hours:.1f} hours)",
+            )
+        rest = margin - abs(found.difference)
+        equivalence = power.seeds(rest, spread(0.6)) if rest > 0 else None
+        advice = f"{seeds} seeds could have shown a difference of {margin} and showed less"
+        if equivalence and equivalence > seeds:
+            advice += f"; {equivalence} seeds per arm would show equivalence"
+        return Needed(seeds_total=total, seeds_for_equivalence=equivalence, advice=advice)
+
+
+_NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("ci_low", "ci_high", "equivalence_low", "equivalence_high")),
+    **dict.fromkeys(("p_difference", "p_equivalent", "p_difference_holm", "p_equivalent_holm")),
+    **dict.fromkeys(("verdict_with_diverged", "bootstrap_se")),
+    **dict.fromkeys(("single_seed_ahead", "single_seed_misleads")),
+    **{"verdict": "not assessable", "beyond_margin": False},
+    **{"variance_images": 0.0, "variance_seeds": 0.0},
+}
+
+
+def _as_family(contrasts: list[Contrast]) -> list[Contrast]:
+    """Adjust the p values of those that have one, and say the verdicts."""
+    judged = [c for c in contrasts if c.p_difference is not None]
+    differ = iter(stats.holm([c.p_difference or 0.0 for c in judged]))
+    equal = iter(stats.holm([c.p_equivalent or 0.0 for c in judged]))
+    return [
+        c if c.p_difference is None else _verdict(c, float(next(differ)), float(next(equal)))
+        for c in contrasts
+    ]
+
+
+def _verdict(contrast: Contrast, p_difference: float, p_equivalent: float) -> Contrast:
+    differs, equivalent = p_difference <= contrast.alpha, p_equivalent <= contrast.alpha
+    words = []
+    if differs:
+        words.append("better" if contrast.difference > 0 else "worse")
+    if equivalent:
+        words.append("equivalent")
+    return replace(
+        contrast,
+        p_difference_holm=p_difference,
+        p_equivalent_holm=p_equivalent,
+        verdict=" and ".join(words) or "inconclusive",
+        beyond_margin=contrast.beyond_margin and differs,
+        needed=contrast.needed if not words else Needed(),
+    )
+
+
+def per_class(study: StudyRuns, rules: Rules) -> list[Contrast]:
+    """IoU of each class: a second, exploratory family over all classes and contrasts.
+
+    A class in fewer than 3 groups of images is shown without a verdict.
+    """
+    asked = questions(study, rules.contrasts)
+    arms = [_scored(study.totals(arm), metrics.class_iou) for arm in study.arms]
+    family = []
+    for number, name in enumerate(study.classes):
+        groups = study.groups_of_classes[number]
+        if groups == 0 or not all(len(arm.scores) for arm in arms):
+            continue
+        of_class = [Arm(arm.scores[:, number], arm.without[..., number]) for arm in arms]
+        judge_class = _Judge(study, rules, of_class)
+        found = [judge_class.contrast(q, f"iou/{name}", len(asked), False) for q in asked]
+        if groups < FEWEST_GROUPS_OF_A_CLASS:
+            reason = f"in {groups} groups only"
+            found = [replace(c, **_NOTHING | {"reason": reason}) for c in found]
+        family += found
+    return _as_family(family)
+
+
+def best_set(contrasts: Sequence[Contrast], means: Mapping[str, float]) -> list[str]:
+    """The arms that are not shown to be worse than the best, the best first."""
+    best = max(means, key=means.__getitem__)
+    worse = {
+        c.baseline if c.arm == best else c.arm
+        for c in contrasts
+        if best in (c.arm, c.baseline) and ("better" in c.verdict or "worse" in c.verdict)
+    }
+    return sorted((arm for arm in means if arm not in worse), key=lambda arm: -means[arm])

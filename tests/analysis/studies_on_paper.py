@@ -1,0 +1,79 @@
+"""Studies whose run folders are written by hand: no training, known counts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from segbench import metrics
+from segbench.runs import RunFolder, TestCounts, cell_name
+
+Counts = NDArray[np.int64]
+HARDWARE = {"cpu": "x", "gpus": [], "threads": 2, "accelerator": "cpu", "devices": 1}
+
+
+def write_run(
+    folder: Path,
+    arm: dict[str, Any],
+    seed: int,
+    counts: Counts,
+    *,
+    groups: Sequence[str] | None = None,
+    images: Sequence[str] | None = None,
+    fold: int | None = None,
+    status: str = "finished",
+    data: str = "d0",
+    val: Sequence[float] = (0.1, 0.2, 0.3),
+    hardware: dict[str, Any] = HARDWARE,
+) -> RunFolder:
+    """A run folder as a fit leaves it; ``counts`` are those of its test images [n, K, K]."""
+    run = RunFolder(folder / cell_name(arm, seed, fold))
+    run.test.mkdir(parents=True)
+    names = list(images or (f"image_{i:03d}" for i in range(len(counts))))
+    classes = [f"class {k}" for k in range(counts.shape[-1])]
+    run.write_counts(TestCounts(counts.astype(np.uint64), names, list(groups or names), classes))
+    run.write_record(
+        {
+            "status": status,
+            "arm": arm,
+            "seed": seed,
+            "fold": fold,
+            "hardware": hardware,
+            "seconds": {"fit": 3600.0, "val": 0.0, "test": 0.0},
+            "fingerprints": {"data": data},
+            "scores": {"test": {"mean_iou": float(metrics.mean_iou(counts.sum(0)))}},
+        }
+    )
+    columns = ("val/mean_iou", "train_clean/mean_iou")
+    run.write_metrics(
+        [
+            {"epoch": e, columns[0]: v, columns[1]: 0.5 + 0.1 * e}
+            for e, v in enumerate(map(float, val))
+        ]
+    )
+    run.config.write_text(
+        yaml.safe_dump(
+            {"model": {"architecture": "unet", "backbone": "plain"}, "data": {"root": "x"}}
+        )
+    )
+    return run
+
+
+def plan_of(folder: Path, values: dict[str, list[Any]], seeds: int, **plan: Any) -> None:
+    """A study.yaml for runs that are there already."""
+    from segbench.study.planning import plan_study, tested_in
+    from segbench.study.spec import Sweep, check_sweep
+
+    content = {
+        "method": "grid",
+        "parameters": {key: {"values": v} for key, v in values.items()}
+        | {"seed_everything": {"values": list(range(seeds))}},
+        "command": ["segbench", "fit", "--config", "${args_json}"],
+        "plan": plan,
+    }
+    check_sweep(folder / "sweep.yaml", content)
+    sweep = Sweep(folder / "sweep.yaml", content)
+    plan_study(sweep, folder, tested_in(folder)).write()
