@@ -1,7 +1,7 @@
-"""The claim on a folder: one process, and what it starts, writes a run at a time.
+"""Claims: one process, and what it starts, writes a run at a time.
 
-A claim is a lock on the folder itself, which the system lifts when its last holder ends, however
-it ends. Made for POSIX systems: Windows has no such lock.
+A claim is a lock on a small file beside what it is for, which the system lifts when its last
+holder ends, however it ends. Made for POSIX systems: Windows has no such lock.
 """
 
 import fcntl
@@ -11,47 +11,61 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from segbench.errors import InputError
+
 HOLDER = "SEGBENCH_CLAIM"
 """Names the folder whose claim a process has inherited from the one that started it."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Claim:
-    """A folder that no other process writes. Leaves the ``with`` block free again.
+    """A folder that no other process writes, until ``release``.
 
     Args:
         folder: where it lies; made where it was missing.
-        handle: the open folder. A child process that inherits it shares the claim.
+        handle: the open lock file. A child process that inherits it shares the claim.
         made: what was made for it and is taken away again where it stays empty.
+        inherited: whether the process that started this one holds it too.
     """
 
     folder: Path
     handle: int
     made: tuple[Path, ...]
+    inherited: bool = False
+    held: bool = True
 
     @classmethod
     def on(cls, folder: Path) -> "Claim | None":
         """The claim on ``folder``, or None where another process has it."""
         made = tuple(path for path in (folder, *folder.parents) if not path.exists())
         folder.mkdir(parents=True, exist_ok=True)
-        claim = cls(folder, os.open(folder, os.O_RDONLY), made)
-        try:
-            if os.environ.get(HOLDER) != str(folder.resolve()):  # else it is inherited
-                fcntl.flock(claim.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            claim.release()
+        if os.environ.get(HOLDER) == str(folder.resolve()):
+            return cls(folder, os.open(folder, os.O_RDONLY), made, inherited=True)
+        handle = lock(_lock_file(folder), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if handle is None:
             return None
-        return claim
+        folder.mkdir(parents=True, exist_ok=True)  # who had it may just have taken it away
+        return cls(folder, handle, made)
 
     def for_a_child(self) -> dict[str, str]:
         """The environment that tells a child, started with ``pass_fds=[handle]``, of its claim."""
         return {HOLDER: str(self.folder.resolve())}
 
     def release(self) -> None:
-        """Let others have it, unless a child still holds it."""
+        """Let others have it; whoever was started with it must have ended."""
+        if not self.held:
+            return
+        self.held = False
+        if not self.inherited:
+            self._take_away(self.folder)  # before another can claim it
+            _lock_file(self.folder).unlink(missing_ok=True)
         os.close(self.handle)
-        with suppress(OSError):
-            for path in self.made:
+        for path in self.folder.parents:
+            self._take_away(path)
+
+    def _take_away(self, path: Path) -> None:
+        if path in self.made:
+            with suppress(OSError):  # something came into it
                 path.rmdir()
 
     def __enter__(self) -> "Claim":
@@ -64,3 +78,33 @@ class Claim:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def lock(path: Path, kind: int) -> int | None:
+    """A lock of that kind (``fcntl.LOCK_*``) on a file, as its open handle; None where it is taken.
+
+    Raises:
+        InputError: the file system has no locks.
+    """
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, kind)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        except OSError as error:
+            os.close(handle)
+            raise InputError(
+                f"{path}: cannot be locked ({error.strerror}); put the runs on a file system "
+                "with locks"
+            ) from None
+        # the file may have been taken away between its opening and its locking
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return handle
+        os.close(handle)
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder.parent / f".{folder.name[:100]}.claim"

@@ -38,6 +38,20 @@ YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 FORMAT = 1
 LONGEST_NAME = 120
+STATUSES = ("running", "finished", "failed", "diverged")
+
+OUTSIDE_THE_RESULT = (
+    "data.root",
+    "data.num_workers",
+    "test",
+    "wandb",
+    "keep_freed_memory",
+    "trainer.enable_progress_bar",
+)
+"""Keys that change where or how fast a run runs, but not what it computes on a CPU."""
+
+MACHINE = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
+"""Keys that say what a run runs on: no part of what it varies."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +119,18 @@ class RunFolder:
             record: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{self.record}: not a readable run ({error})") from None
+        if not isinstance(record, dict):
+            raise InputError(f"{self.record}: not a readable run (no mapping)")
         if record.get("format") != FORMAT:
             raise InputError(
                 f"{self.record}: format {record.get('format')}, this segbench reads {FORMAT}"
             )
+        if record.get("status") not in STATUSES or not isinstance(record.get("arm"), dict):
+            raise InputError(f"{self.record}: not a readable run (no status, or no arm)")
         return record
 
     def finished(self) -> bool:
-        """Whether all is there: trained and tested."""
+        """Whether all is there: trained, and tested where it was asked for."""
         return self.record.exists() and self.read_record()["status"] == "finished"
 
     def write_record(self, record: Mapping[str, Any]) -> None:
@@ -188,12 +206,12 @@ def cell_name(arm: Mapping[str, Any], seed: int, fold: int | None = None) -> str
         _slug(Path(str(value)).stem if key == "config" else f"{key.rsplit('.', 1)[-1]}-{value}")
         for key, value in arm.items()
     ]
-    text = "_".join([*parts, f"seed-{seed}", *([] if fold is None else [f"fold-{fold}"])])
-    if len(text) > LONGEST_NAME:
-        text = (
-            f"{text[: LONGEST_NAME - 40]}_{fingerprint(text)[:8]}_{'_'.join(text.split('_')[-2:])}"
-        )
-    return text
+    place = [f"seed-{seed}", *([] if fold is None else [f"fold-{fold}"])]
+    text = "_".join(parts)
+    room = LONGEST_NAME - len("_".join(place)) - 1
+    if len(text) > room:
+        text = f"{text[: room - 9]}_{fingerprint(text)[:8]}"
+    return "_".join([text, *place] if text else place)
 
 
 def _slug(text: str) -> str:

@@ -141,6 +141,8 @@ def rules_of(study: StudyRuns, asked: Mapping[str, Any]) -> Rules:
         raise InputError(f"--alpha: {rules.alpha}; give a level within 0..0.5")
     post_hoc = list(changed) if study.plan else ["no plan"]
     seeds = min(len(arm.seeds) for arm in study.arms)
+    if study.plan and study.plan.content["plan"]["made"] != "before the runs":
+        post_hoc.append("planned after the runs")
     if study.plan and rules.looks and seeds not in rules.looks:
         post_hoc.append(f"{seeds} seeds are no declared look")
     if study.plan and any(e["kind"] == "exploratory" for e in study.plan.content["extensions"]):

@@ -11,6 +11,7 @@ from rich.console import Console
 from segbench.analysis.compare import SCORES, Contrast, compare, per_class, rules_of
 from segbench.analysis.curves import difference, fluctuation, overfitting
 from segbench.analysis.study import StudyRuns, read_study
+from segbench.arguments import Arguments
 from segbench.files import write_atomic
 from segbench.report import verdicts
 
@@ -72,12 +73,7 @@ def _write(options: argparse.Namespace, contrasts: list[Contrast]) -> None:
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "segbench compare",
-        description=main.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Arguments("segbench compare", main.__doc__)
     parser.add_argument("study", type=Path, nargs="+", help="a study's folder, or several of one")
     parser.add_argument("--margin", type=float, help="the smallest difference that matters")
     parser.add_argument("--alpha", type=float, help="the share of false differences to live with")

@@ -1,6 +1,5 @@
 """``segbench runs STUDY``: what lies in a study, run by run."""
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +7,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from segbench.arguments import Arguments
 from segbench.errors import InputError
 from segbench.runs import RunFolder, find_runs
 
 
 def main(argv: list[str]) -> None:
     """Print one row per run: its network, scores, training time and size."""
-    parser = argparse.ArgumentParser("segbench runs", description=main.__doc__)
+    parser = Arguments("segbench runs", main.__doc__)
     parser.add_argument("study", type=Path, help="a folder of run folders")
     study = parser.parse_args(argv).study
     runs = find_runs(study)

@@ -13,7 +13,7 @@ from segbench.errors import InputError
 from segbench.runs import RunFolder
 from segbench.study.leash import PARENT
 from segbench.study.plan import Plan, find_cells
-from segbench.study.spec import Cell
+from segbench.study.spec import Cell, Sweep
 
 LOGS = "logs"
 
@@ -32,7 +32,12 @@ class State(StrEnum):
         return self in (State.DONE, State.DIVERGED)
 
 
-STATES = {"running": State.STARTED, "finished": State.DONE}
+STATES = {
+    "running": State.STARTED,
+    "failed": State.FAILED,
+    "finished": State.DONE,
+    "diverged": State.DIVERGED,
+}
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,10 @@ class StudyRuns:
         run = self.folders[cell.name]
         if not run.record.exists():
             return State.WAITING
-        status = run.read_record()["status"]
-        return STATES.get(status) or State(status)
+        return STATES[run.read_record()["status"]]
 
     def missing(self) -> list[Cell]:
+        """The cells that a further call would run."""
         return [cell for cell in self.plan.cells if not self.state(cell).complete]
 
     def log(self, cell: Cell) -> Path:
@@ -97,13 +102,17 @@ class CellProcess:
 
 
 def start_cell(
-    runs: StudyRuns, cell: Cell, command: list[str], env: dict[str, str]
+    runs: StudyRuns, sweep: Sweep, cell: Cell, env: dict[str, str]
 ) -> CellProcess | None:
     """Start the process of a cell, or None where it is complete or another process has it.
 
     Call it from a thread that lives as long as the cell: the process dies with it.
+
+    Raises:
+        InputError: a configuration file is no longer what the plan was made with.
     """
     run = runs.folders[cell.name]
+    runs.plan.check_files(sweep.contents())
     claim = Claim.on(run.path)
     if claim is None:
         return None
@@ -115,7 +124,7 @@ def start_cell(
         log.parent.mkdir(exist_ok=True)
         with log.open("ab") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", *command],
+                [sys.executable, "-m", *sweep.command(cell, run.path)],
                 env=os.environ | env | claim.for_a_child() | {PARENT: str(os.getpid())},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -138,12 +147,14 @@ def last_lines(log: Path, count: int = 5) -> list[str]:
     return [line for line in text.splitlines() if line.strip()][-count:]
 
 
-def check_name(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Refuse a folder for a study that is none.
 
     Raises:
-        InputError: it holds other things.
+        InputError: it is a file, or holds runs without a plan.
     """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give the study another --out")
     if folder.is_dir() and not (folder / "study.yaml").exists() and any(folder.glob("*/run.json")):
         raise InputError(
             f"{folder}: holds runs that no plan asked for; give the study another --out"

@@ -2,13 +2,18 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from segbench.arguments import Arguments
 from segbench.errors import InputError
-from segbench.study.cells import StudyRuns, check_name
+from segbench.online import need_wandb_server, wandb_server
+from segbench.study.cells import StudyRuns, check_folder
 from segbench.study.local import places, run_local
+from segbench.study.locks import engine_at
 from segbench.study.outlook import outlook
+from segbench.study.plan import Plan
 from segbench.study.planning import plan_study, settled_plan, tested_by
 from segbench.study.progress import StudyProgress
 from segbench.study.spec import Sweep, as_text, read_sweep, read_value
@@ -25,23 +30,29 @@ def sweep(argv: list[str]) -> None:
     options, constants = _sweep_options(argv)
     read = read_sweep(options.file, constants, options.seeds)
     folder = options.out or Path("runs") / read.name
-    check_name(folder)
-    plan = settled_plan(plan_study(read, folder, tested_by(read)), options.extend)
-    runs = StudyRuns.of(plan)
-    missing = runs.missing()
+    check_folder(folder)
+    wanted = plan_study(read, folder, tested_by(read))
     if options.dry_run:
-        for cell in missing:
+        runs = StudyRuns.of(settled_plan(wanted, options.extend))
+        for cell in runs.missing():
             print(as_text(read.command(cell, runs.folders[cell.name].path)))
         print(outlook(runs), file=sys.stderr)
         return
-    engine = _engine(options.engine, read) if missing else ""
-    plan.write()
+    _check_engine(options, read)
+    with engine_at(folder, partial(settled_plan, wanted, options.extend)) as plan:
+        _run_what_is_missing(plan, read, options)
+
+
+def _run_what_is_missing(plan: Plan, read: Sweep, options: argparse.Namespace) -> None:
+    runs, folder = StudyRuns.of(plan), plan.folder
+    if len(plan.cells) > len(read.cells()):
+        print(f"{folder}: its plan has {len(plan.cells)} runs, more than asked for now: all count")
     for extension in plan.content["extensions"][-1:]:
         print(f"{folder}: extended with {len(extension['cells'])} runs: {extension['kind']}")
-    if not missing:
+    if not runs.missing():
         print(f"{folder}: all {len(plan.cells)} runs of its plan are there; nothing to do")
         return
-    progress = _run(engine, runs, read, options)
+    progress = _run(_engine(options.engine, read), runs, read, options)
     runs = StudyRuns.of(plan)
     progress.report_failures()
     complete = len(plan.cells) - len(runs.missing())
@@ -62,7 +73,7 @@ def _run(engine: str, runs: StudyRuns, read: Sweep, options: argparse.Namespace)
             case "ray":
                 from segbench.study.ray import run_ray
 
-                return run_ray(runs, read, options.address, options.workers)
+                return run_ray(runs, read, options.address, options.workers, options.keep_going)
         return run_local(runs, read, slots, options.keep_going)
     except KeyboardInterrupt:
         print(
@@ -75,7 +86,7 @@ def _run(engine: str, runs: StudyRuns, read: Sweep, options: argparse.Namespace)
 
 def pull(argv: list[str]) -> None:
     """Bring home the run folders, without checkpoints, of a W&B sweep that agents ran elsewhere."""
-    parser = argparse.ArgumentParser("segbench pull", description=pull.__doc__)
+    parser = Arguments("segbench pull", pull.__doc__)
     parser.add_argument("sweep", help="ENTITY/PROJECT/ID, as W&B prints it")
     parser.add_argument("--out", type=Path, help="the study's folder (runs/ID)")
     options = parser.parse_args(argv)
@@ -86,35 +97,32 @@ def pull(argv: list[str]) -> None:
     print(f"{folder}: {fetched} runs fetched, {there} were there already")
 
 
-def _engine(wanted: str, read: Sweep) -> str:
-    if wanted in ("local", "ray"):
-        return wanted
-    if read.random:
-        if wanted == "auto":
-            return "local"
-        raise InputError(
-            f"{read.path}: method: random: W&B's server would draw other values than the plan has; "
-            "use --engine local or ray, or wandb sweep and wandb agent by hand"
-        )
-    from segbench.online import need_wandb_server, wandb_server
-
-    if wanted == "wandb":
+def _check_engine(options: argparse.Namespace, read: Sweep) -> None:
+    """Refuse an engine that cannot run the study before anything is written."""
+    if options.engine == "wandb":
         need_wandb_server("--engine wandb")
-    if wandb_server() is not None:
+        if read.random:
+            raise InputError(
+                f"{read.path}: method: random: W&B's server would draw other values than the plan "
+                "has; use --engine local or ray, or wandb sweep and wandb agent by hand"
+            )
+
+
+def _engine(wanted: str, read: Sweep) -> str:
+    if wanted != "auto":
+        return wanted
+    if not read.random and wandb_server() is not None:
         return "wandb"
-    print(
-        "no W&B key at hand, or no network: the study runs here (--engine local)", file=sys.stderr
-    )
+    if not read.random:
+        print(
+            "no W&B key at hand, or no network: the study runs here (--engine local)",
+            file=sys.stderr,
+        )
     return "local"
 
 
 def _sweep_options(argv: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
-    parser = argparse.ArgumentParser(
-        "segbench sweep",
-        description=sweep.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Arguments("segbench sweep", sweep.__doc__)
     parser.add_argument(
         "file", type=Path, help="a sweep file in W&B's schema, e.g. sweeps/aug.yaml"
     )

@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from segbench.study.cells import CellProcess, StudyRuns, start_cell
@@ -40,9 +42,8 @@ def run_local(
     free = list(slots)
     running: list[tuple[CellProcess, dict[str, str]]] = []
     tried: dict[str, float] = {}
-    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with StudyProgress(runs, len(slots)) as progress:
+        with StudyProgress(runs, len(slots)) as progress, sigterm_is_ctrl_c():
             while waiting or running:
                 for entry in [entry for entry in running if entry[0].ended()]:
                     process, slot = entry
@@ -58,8 +59,7 @@ def run_local(
                     if runs.state(cell).complete:
                         waiting.remove(cell)
                         continue
-                    command = sweep.command(cell, runs.folders[cell.name].path)
-                    started = start_cell(runs, cell, command, free[0])
+                    started = start_cell(runs, sweep, cell, free[0])
                     if started is None:
                         progress.elsewhere.add(cell.name)
                         continue
@@ -70,7 +70,6 @@ def run_local(
                 progress.refresh()
                 time.sleep(LOOK)
     finally:
-        signal.signal(signal.SIGTERM, before)
         for process, _ in running:
             process.process.terminate()  # all at once, then wait for each
         for process, _ in running:
@@ -85,15 +84,20 @@ def places(workers: int | None) -> list[dict[str, str]]:
         workers: how many; by default one per GPU, or one.
     """
     gpus = visible_gpus()
-    if gpus:
-        chosen = [gpus[i % len(gpus)] for i in range(workers or len(gpus))]
-        return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in chosen]
-    count = workers or 1
-    if count == 1 or "OMP_NUM_THREADS" in os.environ:
-        return [{} for _ in range(count)]
-    has_affinity = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    return [{"OMP_NUM_THREADS": str(max(1, cores // count))} for _ in range(count)]
+    count = workers or len(gpus) or 1
+    slots: list[dict[str, str]] = [{} for _ in range(count)]
+    for number, slot in enumerate(slots):
+        if gpus:
+            slot["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+        if count > 1 and "OMP_NUM_THREADS" not in os.environ:
+            slot["OMP_NUM_THREADS"] = str(max(1, _cores() // count))
+    return slots
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:
@@ -109,5 +113,15 @@ def visible_gpus() -> list[str]:
     return done.stdout.split() if done.returncode == 0 else []
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+@contextmanager
+def sigterm_is_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end an engine as Ctrl-C does: its cells save where they are first."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

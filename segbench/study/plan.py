@@ -13,7 +13,7 @@ import yaml
 
 from segbench.errors import InputError
 from segbench.files import write_atomic
-from segbench.runs import RunFolder, YamlLoader, fingerprint
+from segbench.runs import MACHINE, OUTSIDE_THE_RESULT, RunFolder, YamlLoader, fingerprint
 from segbench.study.spec import FOLD, SEED, Cell
 
 FORMAT = 1
@@ -51,10 +51,27 @@ class Plan:
     def hash(self) -> str:
         return str(self.content["hash"])
 
+    def check_files(self, contents: Mapping[str, str]) -> None:
+        """Refuse to go on where a configuration file was changed since the plan was made.
+
+        Raises:
+            InputError: the first that differs.
+        """
+        planned: dict[str, str] = dict(self.content["files"])
+        for extension in self.content["extensions"]:
+            planned |= extension["files"]
+        for name, found in contents.items():
+            if planned.get(name, found) != found:
+                raise InputError(
+                    f"{name}: was changed while its study runs; undo the change, and the same "
+                    "command goes on"
+                )
+
     def write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True, width=100)
-        write_atomic(self.path, text)
+        if not self.path.exists() or self.path.read_text(encoding="utf-8") != text:
+            write_atomic(self.path, text)
 
 
 def read_plan(folder: Path) -> Plan:
@@ -69,6 +86,10 @@ def read_plan(folder: Path) -> Plan:
         hashed = {key: content[key] for key in HASHED}
         plan = Plan(folder, content)
         intact = fingerprint(hashed) == plan.hash and all(cell.name for cell in plan.cells)
+        before = plan.hash
+        for extension in content["extensions"]:
+            intact = intact and extension["hash"] == hash_of_extension(before, extension)
+            before = extension["hash"]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not readable as a plan ({type(error).__name__})") from None
     if content["format"] != FORMAT:
@@ -81,27 +102,51 @@ def read_plan(folder: Path) -> Plan:
     return plan
 
 
-def find_run(folder: Path, cell: Cell, records: Mapping[Path, Mapping[str, Any]]) -> RunFolder:
-    """The folder of a cell: that whose record says so, else the one of its name."""
-    for path, record in records.items():
-        stands = {SEED: record.get("seed"), FOLD: record.get("fold"), **record["arm"]}
-        if same_cell(cell, stands):
-            return RunFolder(path)
-    return RunFolder(folder / cell.name)
+def hash_of_extension(before: str, extension: Mapping[str, Any]) -> str:
+    """A link of the chain that begins with the plan's hash."""
+    return fingerprint([before, {k: v for k, v in extension.items() if k != "hash"}])
 
 
 def find_cells(
     plan: Plan, records: Mapping[Path, Mapping[str, Any]]
 ) -> Iterator[tuple[Cell, RunFolder]]:
-    """Each cell of a plan with its folder; ``records`` are run.json by folder."""
+    """Each cell of a plan with its folder; ``records`` are run.json by folder.
+
+    Agents started by hand name folders in their own way: a run is known by its record.
+
+    Raises:
+        InputError: the folder of a cell's name holds another run.
+    """
     for cell in plan.cells:
-        yield cell, find_run(plan.folder, cell, records)
+        own = plan.folder / cell.name
+        same = [path for path, record in records.items() if is_of(cell, record)]
+        if own in records and own not in same:
+            raise InputError(
+                f"{own}: holds another run than the plan asks for (its arm or seed differ); move "
+                "it away"
+            )
+        same.sort(key=lambda path: (path != own, records[path]["status"] != "finished"))
+        yield cell, RunFolder(same[0] if same else own)
 
 
-def same_cell(cell: Cell, keys: Mapping[str, Any]) -> bool:
-    """Whether dotted ``keys`` with their values are those of a cell, and maybe more."""
-    wanted = {SEED: cell.seed, FOLD: cell.fold, **cell.arm}
-    return all(keys.get(key) == value for key, value in wanted.items())
+def is_of(cell: Cell, record: Mapping[str, Any]) -> bool:
+    """Whether a run is that of a cell: the same seed and fold, and all that it was given."""
+    given = {k: v for k, v in cell.args.items() if k not in _NOT_IN_AN_ARM}
+    place = (record.get("seed"), record.get("fold"))
+    return place == (cell.seed, cell.fold) and has(record["arm"], given)
+
+
+def has(keys: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether dotted ``keys`` hold the ``wanted`` ones, with their values and types."""
+    return all(
+        key in keys
+        and keys[key] == value
+        and isinstance(keys[key], bool) == isinstance(value, bool)
+        for key, value in wanted.items()
+    )
+
+
+_NOT_IN_AN_ARM = {SEED, FOLD, *OUTSIDE_THE_RESULT, *MACHINE}
 
 
 def seeds_of(cells: Iterable[Cell]) -> int:

@@ -9,20 +9,21 @@ from typing import Any
 from segbench.data.dataset import DataSet, read_data_set
 from segbench.errors import InputError
 from segbench.runs import find_runs, fingerprint
-from segbench.study.plan import FORMAT, Plan, read_plan
+from segbench.study.plan import FORMAT, Plan, hash_of_extension, read_plan
 from segbench.study.spec import Cell, Sweep
 
 OPTIONS = ("contrasts", "margin", "alpha", "power", "looks", "paired", "estimand")
 """What a sweep file's ``plan`` may set; docs/STATISTICS.md says what each means."""
 
 
-def plan_study(sweep: Sweep, folder: Path, data: dict[str, Any]) -> Plan:
+def plan_study(sweep: Sweep, folder: Path, data: dict[str, Any], after: bool = False) -> Plan:
     """The plan of a new study: the sweep's cells, and the rules its verdicts will follow.
 
     Args:
         sweep: what to run.
         folder: where the study lies.
         data: what :func:`tested_by` or :func:`tested_in` says.
+        after: whether it is made when the runs are there already; verdicts are post hoc then.
 
     Raises:
         InputError: an option of the sweep's ``plan`` that cannot be.
@@ -36,6 +37,7 @@ def plan_study(sweep: Sweep, folder: Path, data: dict[str, Any]) -> Plan:
             f"{sweep.path}: plan.looks: {looks} must rise and contain the {len(seeds)} seeds given"
         )
     plan = {
+        "made": "after the runs" if after else "before the runs",
         "factors": sweep.factors,
         "contrasts": given.get("contrasts", "baseline"),
         "metric": "mean_iou",
@@ -52,7 +54,7 @@ def plan_study(sweep: Sweep, folder: Path, data: dict[str, Any]) -> Plan:
         "method": sweep.content["method"],
         "command": sweep.content["command"],
         "parameters": sweep.parameters,
-        "files": sweep.contents(),
+        "files": sweep.contents() if sweep.path.is_file() else {},  # of a pulled one: not here
         "data": data,
         "plan": plan,
         "cells": [vars(cell) for cell in cells],
@@ -71,18 +73,27 @@ def plan_study(sweep: Sweep, folder: Path, data: dict[str, Any]) -> Plan:
     )
 
 
-def settled_plan(wanted: Plan, extend: bool) -> Plan:
+def settled_plan(wanted: Plan, extend: bool, idle: bool = True) -> Plan:
     """The plan to follow: ``wanted``, or what stands in its folder where that asks the same.
 
     A plan of which nothing has run yet gives way. Nothing is written.
 
+    Args:
+        wanted: what is asked now.
+        extend: whether runs may be added.
+        idle: whether no engine is at the study.
+
     Raises:
         InputError: the folder's plan is another, and is not just less of the same with ``extend``.
     """
-    if not wanted.path.exists() or not any(wanted.folder.glob("*/run.json")):
+    begun = any(wanted.folder.glob("*/run.json"))
+    if not wanted.path.exists() or (idle and not begun):
         return wanted
     found = read_plan(wanted.folder)
     differences = _differences(_question(found), _question(wanted))
+    looks = [plan.content["plan"]["looks"] for plan in (found, wanted)]
+    if looks[1] != [len(wanted.content["plan"]["seeds"])] and looks[0] != looks[1]:
+        differences.append(f"plan.looks ({looks[0]} there, {looks[1]} here)")
     if differences:
         raise InputError(
             f"{found.path}: the study that lies there asks something else: {'; '.join(differences)}"
@@ -101,31 +112,46 @@ def settled_plan(wanted: Plan, extend: bool) -> Plan:
 
 
 def _extended(found: Plan, wanted: Plan, more: list[Cell]) -> Plan:
-    planned = found.content["plan"]
-    arms = {_key(cell.arm) for cell in found.cells}
-    seeds = {cell.seed for cell in [*found.cells, *more]}
-    declared = all(_key(cell.arm) in arms for cell in more) and len(seeds) in planned["looks"]
     extension = {
         "created": _now(),
-        "kind": "declared look" if declared else "exploratory",
+        "kind": "declared look" if _is_declared(found, more) else "exploratory",
         "factors": wanted.content["plan"]["factors"],
-        "seeds": sorted(seeds),
+        "files": {
+            name: hashed
+            for name, hashed in wanted.content["files"].items()
+            if name not in found.content["files"]
+        },
         "cells": [vars(cell) for cell in more],
     }
+    last = [found.hash, *(e["hash"] for e in found.content["extensions"])][-1]
+    extension["hash"] = hash_of_extension(last, extension)
     content = found.content | {"extensions": [*found.content["extensions"], extension]}
     return Plan(found.folder, content)
 
 
+def _is_declared(found: Plan, more: list[Cell]) -> bool:
+    """Whether every arm, and no other, comes to have the seeds of a declared look."""
+    before = {(_key(cell.arm), cell.fold) for cell in found.cells}
+    after: dict[tuple[str, int | None], set[int]] = {}
+    for cell in [*found.cells, *more]:
+        after.setdefault((_key(cell.arm), cell.fold), set()).add(cell.seed)
+    seeds = list(after.values())
+    looks = found.content["plan"]["looks"]
+    return after.keys() == before and all(s == seeds[0] for s in seeds) and len(seeds[0]) in looks
+
+
 def _options(sweep: Sweep) -> dict[str, Any]:
     given = sweep.content.get("plan") or {}
+    if not isinstance(given, dict):
+        raise InputError(
+            f"{sweep.path}: plan: {given}; give keys with values, as contrasts: all_pairs"
+        )
     allowed: dict[str, Callable[[Any], bool]] = {
         "contrasts": lambda v: v in ("baseline", "all_pairs"),
         "margin": lambda v: _number(v) and 0 < v < 1,
         "alpha": lambda v: _number(v) and 0 < v < 0.5,
         "power": lambda v: _number(v) and 0.5 <= v < 1,
-        "looks": lambda v: (
-            isinstance(v, list) and len(v) > 0 and all(isinstance(n, int) for n in v)
-        ),
+        "looks": lambda v: isinstance(v, list) and len(v) > 0 and all(type(n) is int for n in v),
         "paired": lambda v: isinstance(v, bool),
         "estimand": lambda v: v in ("method", "test_set", "checkpoints"),
     }
@@ -147,7 +173,7 @@ def tested_by(sweep: Sweep) -> dict[str, Any]:
     Raises:
         InputError: no data set, or one that cannot be split so.
     """
-    root = Path(sweep.resolved("data.root", "data/scenes"))
+    root = Path(str(sweep.resolved("data.root", "data/scenes")))
     folds = sweep.resolved("data.folds", None)
     data_set: DataSet = read_data_set(root, folds)
     everything = (*data_set.train, *data_set.val, *data_set.test)
@@ -164,7 +190,9 @@ def tested_by(sweep: Sweep) -> dict[str, Any]:
 def tested_in(folder: Path) -> dict[str, Any]:
     """The same, from the runs of a study whose data set is not at hand."""
     runs = find_runs(folder)
-    tested = [run.read_counts() for run in runs]
+    tested = [run.read_counts() for run in runs if run.counts.exists()]
+    if not tested:
+        raise InputError(f"{folder}: none of its runs was tested")
     return {
         "root": str(runs[0].read_config()["data"]["root"]),
         "fingerprint": runs[0].read_record()["fingerprints"]["data"],
@@ -177,18 +205,26 @@ def tested_in(folder: Path) -> dict[str, Any]:
 def _question(plan: Plan) -> dict[str, Any]:
     """All of a plan that an extension must leave alone."""
     content = plan.content
-    kept = {key: content["plan"][key] for key in content["plan"] if key not in ("seeds", "looks")}
+    kept = {
+        key: content["plan"][key]
+        for key in content["plan"]
+        if key not in ("made", "seeds", "looks")
+    }
     # of what varies, new values may come at the end of the list
     factors = kept.pop("factors")
     constants = {k: given for k, given in content["parameters"].items() if "value" in given}
     constants.pop("seed_everything", None)
     data = {k: v for k, v in content["data"].items() if k != "root"}
+    files = {**content["files"]}
+    for extension in content["extensions"]:
+        files |= extension["files"]
     return {
+        "method": content["method"],
         "command": content["command"],
         **{f"parameters.{key}": given["value"] for key, given in constants.items()},
         "factors": sorted(factors),
         **{f"baseline of {key}": values[0] for key, values in factors.items()},
-        **{f"the content of {name}": hashed for name, hashed in content["files"].items()},
+        **{f"the content of {name}": hashed for name, hashed in files.items()},
         **{f"data.{key}": value for key, value in data.items()},
         **{f"plan.{key}": value for key, value in kept.items()},
     }

@@ -82,7 +82,8 @@ class StudyProgress:
         for cell in self.runs.plan.cells:
             if cell.name in self.failed:
                 log = self.runs.log(cell)
-                self.console.print(f"[red]{escape(cell.name)} failed[/red]; all of it: {log}")
+                name, where = escape(cell.name), escape(str(log))
+                self.console.print(f"[red]{name} failed[/red]; all of it: {where}", soft_wrap=True)
                 for line in last_lines(log):
                     self.console.print(f"    {line}", markup=False, highlight=False, soft_wrap=True)
 

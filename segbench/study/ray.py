@@ -6,24 +6,28 @@ through Ray's object store.
 """
 
 import os
+import socket
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from segbench.errors import InputError
+from segbench.files import write_atomic
 from segbench.runs import RunFolder
 from segbench.study.cells import StudyRuns, start_cell
+from segbench.study.local import sigterm_is_ctrl_c
 from segbench.study.plan import Plan, read_plan
 from segbench.study.progress import StudyProgress
 from segbench.study.spec import Cell, Sweep
 
 RETRIES = 3  # of a task whose worker was lost
 LOOK = 0.2  # seconds between two looks at the cell's process
+TRY_AGAIN = 2.0  # seconds between two tries to take over what another engine is at
 
 
 def run_ray(
-    runs: StudyRuns, sweep: Sweep, address: str | None, workers: int | None
+    runs: StudyRuns, sweep: Sweep, address: str | None, workers: int | None, keep_going: bool
 ) -> StudyProgress:
     """Run what is missing of a study as Ray tasks.
 
@@ -32,6 +36,7 @@ def run_ray(
         sweep: how a cell's command is made.
         address: of a running cluster; without one, Ray is started here and ends with this call.
         workers: cells at a time; by default as many as the cluster has GPUs, or one per node.
+        keep_going: whether a failed cell leaves the others alone.
 
     Raises:
         InputError: Ray is not installed, or no cluster answers.
@@ -43,33 +48,57 @@ def run_ray(
     # no reports to Ray's makers, and no note on GPUs that a task did not ask for
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    _check_address(address)
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     except ConnectionError as error:
         raise InputError(f"--address: {address}: no Ray cluster answers ({error})") from None
     try:
-        return _run(ray, runs, sweep, workers)
+        return _run(ray, runs, sweep, workers, keep_going)
     finally:
         ray.shutdown()
 
 
-def _run(ray: Any, runs: StudyRuns, sweep: Sweep, workers: int | None) -> StudyProgress:
-    total = ray.cluster_resources()
-    gpus = int(total.get("GPU", 0))
-    places = workers or gpus or len(ray.nodes())
-    needs = {"num_cpus": total["CPU"] / places, "num_gpus": 1 if gpus else 0}
+def _check_address(address: str | None) -> None:
+    """Ask first: Ray's client would try for minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdigit():
+        try:
+            socket.create_connection((host.split("://")[-1], int(port)), timeout=5).close()
+        except OSError as error:
+            raise InputError(f"--address: {address}: nothing answers there ({error})") from None
+
+
+def _run(
+    ray: Any, runs: StudyRuns, sweep: Sweep, workers: int | None, keep_going: bool
+) -> StudyProgress:
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = int(sum(node.get("GPU", 0) for node in nodes))
+    places = workers or gpus or len(nodes)
+    cores = [node["CPU"] for node in nodes if node.get("CPU")]
+    # a task must fit on a node
+    needs = {"num_cpus": min(sum(cores) / places, *cores), "num_gpus": 1 if gpus else 0}
     task = ray.remote(max_retries=RETRIES, **needs)(_cell)
-    waiting = {task.remote(runs.plan, sweep, cell, os.getcwd()): cell for cell in runs.missing()}
-    with StudyProgress(runs, places) as progress:
-        while waiting:
-            ready, _ = ray.wait(list(waiting), timeout=1)
+    missing = runs.missing()
+    at_it: dict[Any, Cell] = {}
+    with StudyProgress(runs, places) as progress, sigterm_is_ctrl_c():
+        while missing or at_it:
+            if progress.failed and not keep_going:
+                missing = []
+            while missing and len(at_it) < places:
+                cell = missing.pop(0)
+                at_it[task.remote(runs.plan, sweep, cell, os.getcwd())] = cell
+            ready, _ = ray.wait(list(at_it), timeout=1)
             progress.watch(runs)
             for reference in ready:
-                cell = waiting.pop(reference)
+                cell = at_it.pop(reference)
                 try:
                     code, files = ray.get(reference)
                 except ray.exceptions.RayError as error:
-                    code, files = 1, {f"logs/{cell.name}.txt": str(error).encode()}
+                    code, files = 1, {}
+                    runs.log(cell).parent.mkdir(exist_ok=True)
+                    with runs.log(cell).open("a", encoding="utf-8") as log:
+                        log.write(f"{error}\n")
                 _put(runs.plan.folder, files)
                 if cell.name not in progress.ended:
                     progress.ends(cell, code)
@@ -80,18 +109,23 @@ def _cell(plan: Plan, sweep: Sweep, cell: Cell, cwd: str) -> tuple[int, dict[str
     """On a worker: run a cell; give its exit code, and its files where the driver sees none."""
     if Path(cwd).is_dir():
         os.chdir(cwd)
-    shared = _sees(plan)
-    folder = plan.folder if shared else Path(tempfile.mkdtemp(prefix="segbench-")) / "study"
-    runs = StudyRuns(plan, {cell.name: RunFolder(folder / cell.name)})
-    if not shared:
-        runs = StudyRuns(Plan(folder, plan.content), runs.folders)
-        runs.plan.write()
-    started = start_cell(runs, cell, sweep.command(cell, folder / cell.name), {})
-    if started is None:
-        return 0, {}  # complete, or another engine is at it
+    if _sees(plan):
+        return _run_here(plan, sweep, cell), {}
+    with tempfile.TemporaryDirectory(prefix="segbench-") as place:
+        here = Plan(Path(place) / "study", plan.content)
+        here.write()
+        return _run_here(here, sweep, cell), _files(here.folder)
+
+
+def _run_here(plan: Plan, sweep: Sweep, cell: Cell) -> int:
+    runs = StudyRuns(plan, {cell.name: RunFolder(plan.folder / cell.name)})
+    while (started := start_cell(runs, sweep, cell, {})) is None:
+        if runs.state(cell).complete:
+            return 0
+        time.sleep(TRY_AGAIN)  # another engine is at it
     while not started.ended():
         time.sleep(LOOK)
-    return started.process.returncode, {} if shared else _files(folder)
+    return started.process.returncode
 
 
 def _sees(plan: Plan) -> bool:
@@ -111,4 +145,4 @@ def _put(folder: Path, files: dict[str, bytes]) -> None:
     for name, content in sorted(files.items(), key=lambda file: file[0].endswith(last)):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_atomic(path, content)

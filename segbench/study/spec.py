@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import yaml
 
 from segbench.errors import InputError
-from segbench.runs import cell_name, fingerprint
+from segbench.runs import MACHINE, OUTSIDE_THE_RESULT, cell_name, fingerprint
 
 SEED, FOLD = "seed_everything", "data.fold"
 
@@ -89,7 +89,8 @@ class Sweep:
     def cells(self) -> list[Cell]:
         """Its runs: seed by seed, so that a study cut short has every arm of the first seeds."""
         draws = self._draws() if self.random else self._grid()
-        cells = [_cell(args, self.varied) for args in draws]
+        folds = self.resolved("data.folds", None) is not None
+        cells = [_cell(args, self.varied, folds) for args in draws]
         names = [cell.name for cell in cells]
         for name in names:
             if names.count(name) > 1:
@@ -132,6 +133,11 @@ class Sweep:
             case "${args_json}" | "${args_json_file}":
                 return [json.dumps(cell.args, ensure_ascii=False)]
             case "${args}":
+                if None in cell.args.values():
+                    raise InputError(
+                        f"{self.path}: command: ${{args}} makes null the word None; use "
+                        "${args_json}"
+                    )
                 return [f"--{key}={value}" for key, value in cell.args.items()]
             case "${args_no_boolean_flags}":
                 raise InputError(f"{self.path}: command: {word} loses false; use ${{args_json}}")
@@ -143,27 +149,40 @@ class Sweep:
 
     @property
     def files(self) -> list[str]:
-        """The configuration files that its cells are made of."""
+        """The configuration files that its cells are made of, in the order they are read."""
         words = [str(word) for word in self.content["command"]]
-        named = [after for before, after in pairwise(words) if before == "--config"]
-        given = self.parameters.get("config", {})
-        named += given.get("values", [given["value"]] if "value" in given else [])
-        return [str(name) for name in named if not str(name).startswith("${")]
+        named = [after for before, after in pairwise(words) if before in ("-c", "--config")]
+        named += [word.split("=", 1)[1] for word in words if word.startswith("--config=")]
+        named = [name for name in named if not name.startswith("${")]
+        named += [str(name) for name in _values(self.parameters.get("config", {}))]
+        found: list[str] = []
+        for name in named:
+            built_on = _read_yaml(Path(name)).get("config") if Path(name).is_file() else None
+            found += [str(built_on), name] if built_on else [name]
+        return found
 
     def contents(self) -> dict[str, str]:
-        """A fingerprint of each of these files that is at hand."""
-        found = [name for name in self.files if Path(name).is_file()]
-        return {name: fingerprint(_flat(_read_yaml(Path(name)))) for name in found}
+        """A fingerprint of each of these files.
+
+        Raises:
+            InputError: one is missing, or cannot be read.
+        """
+        return {name: fingerprint(_flat(_read_yaml(Path(name)))) for name in self.files}
 
     def resolved(self, key: str, default: Any) -> Any:
         """A key's value in the first cell, looked up where ``segbench fit`` would."""
-        args = self.cells()[0].args
-        varied = self.parameters.get("config", {}).get("values", [])
+        if key in self.parameters and (values := _values(self.parameters[key])):
+            return values[0]
+        others = [str(name) for name in _values(self.parameters.get("config", {}))][1:]
         value = default
         for file in self.files:
-            if file not in varied or file == args["config"]:
+            if file not in others and Path(file).is_file():
                 value = _flat(_read_yaml(Path(file))).get(key, value)
-        return args.get(key, value)
+        return value
+
+
+def _values(given: Mapping[str, Any]) -> list[Any]:
+    return list(given.get("values", [given["value"]] if "value" in given else []))
 
 
 def read_sweep(path: Path, constants: Mapping[str, Any], seeds: int | None = None) -> Sweep:
@@ -184,7 +203,6 @@ def read_sweep(path: Path, constants: Mapping[str, Any], seeds: int | None = Non
     parameters = {**parameters, **{key: {"value": value} for key, value in constants.items()}}
     if seeds is not None:
         parameters[SEED] = {"values": list(range(seeds))}
-    parameters.setdefault(SEED, {"value": 0})
     content = {**content, "parameters": parameters}
     check_sweep(path, content)
     return Sweep(path, content)
@@ -197,6 +215,8 @@ def check_sweep(path: Path, content: dict[str, Any]) -> None:
         InputError: the first thing that is wrong.
     """
     for key in content:
+        if not isinstance(key, str):
+            raise InputError(f"{path}: {key}: no such key")
         if key in W_AND_B_ONLY:
             raise InputError(f"{path}: {key}: segbench leaves it out: {W_AND_B_ONLY[key]}")
         if key not in KNOWN:
@@ -209,12 +229,27 @@ def check_sweep(path: Path, content: dict[str, Any]) -> None:
             f"{path}: method: {method}; grid or random (bayes needs W&B's server: run it there "
             "with wandb sweep and wandb agent)"
         )
-    if method == "random" and not isinstance(content.get("run_cap"), int):
-        raise InputError(f"{path}: run_cap: say how many random draws to run")
+    draws = content.get("run_cap")
+    if method == "random" and (type(draws) is not int or draws < 1):
+        raise InputError(f"{path}: run_cap: {draws}; say how many random draws to run")
+    if method == "grid" and draws is not None:
+        raise InputError(f"{path}: run_cap: a grid runs all of its cells; leave it out")
+    name = content.get("name", path.stem)
+    if not isinstance(name, str) or name in ("", ".", "..") or "/" in name:
+        raise InputError(f"{path}: name: {name!r} cannot be the name of a folder")
     parameters = content["parameters"]
+    parameters.setdefault(SEED, {"value": 0})
+    for key in parameters:
+        if not isinstance(key, str):
+            raise InputError(f"{path}: {key}: a parameter is a dotted key")
     _check_command(path, content)
     for key, given in parameters.items():
         _check_parameter(path, key, given, method)
+    folds = Sweep(path, content).resolved("data.folds", None)
+    if FOLD in parameters and folds is None:
+        raise InputError(f"{path}: {FOLD}: of how many? set data.folds too")
+    if folds is not None and type(folds) is not int:
+        raise InputError(f"{path}: data.folds: {folds}; give a whole number")
 
 
 def _check_command(path: Path, content: dict[str, Any]) -> None:
@@ -225,9 +260,10 @@ def _check_command(path: Path, content: dict[str, Any]) -> None:
         raise InputError(
             f"{path}: command: must begin with [segbench, fit]: a study's cells are its run folders"
         )
-    if not set(words) & set(ARGS):
+    if not words or words[-1] not in ARGS:
         raise InputError(
-            f"{path}: command: has no ${{args_json}}, so that all cells would be alike"
+            f"{path}: command: must end in ${{args_json}}: what comes after it would override the "
+            "values of the sweep"
         )
 
 
@@ -239,6 +275,16 @@ def _check_parameter(path: Path, key: str, given: Any, method: str) -> None:
             f"{path}: {key}: nested parameters lose the rest of the configuration at W&B; write "
             f"{key}.<name>"
         )
+    known = {"values", "value", "min", "max", "distribution", "q"}
+    if unknown := [str(word) for word in given if word not in known]:
+        raise InputError(
+            f"{path}: {key}.{unknown[0]}: not known; one of {', '.join(sorted(known))}"
+        )
+    if "values" in given and "value" in given:
+        raise InputError(f"{path}: {key}: has value and values; give one of them")
+    fixed = (*OUTSIDE_THE_RESULT, *MACHINE, "run_dir", "ckpt_path", "data.folds")
+    if "value" not in given and key in fixed:
+        raise InputError(f"{path}: {key}: is the same for all runs of a study; give it as value:")
     if "values" in given and (not isinstance(given["values"], list) or not given["values"]):
         raise InputError(f"{path}: {key}: values must be a list of one or more")
     if "values" not in given and "value" not in given:
@@ -246,6 +292,8 @@ def _check_parameter(path: Path, key: str, given: Any, method: str) -> None:
             raise InputError(f"{path}: {key}: a grid needs values or value")
         _draw(path, key, given, np.random.default_rng(0))
     values = given.get("values", [given.get("value")])
+    if key == "data.root" and not all(isinstance(value, str) and value for value in values):
+        raise InputError(f"{path}: {key}: {values[0]}; give the folder of a data set")
     if len({json.dumps(value, sort_keys=True) for value in values}) < len(values):
         raise InputError(f"{path}: {key}: a value stands there twice")
     if key == SEED and not all(isinstance(v, int) and not isinstance(v, bool) for v in values):
@@ -283,14 +331,19 @@ def _three_digits(value: float) -> float:
     return float(f"{value:.3g}")  # a rate that a person can read and write again
 
 
-def _cell(args: dict[str, Any], varied: list[str]) -> Cell:
+def _cell(args: dict[str, Any], varied: list[str], folds: bool) -> Cell:
     arm = {key: args[key] for key in varied}
-    fold = args.get(FOLD)
+    fold = args.get(FOLD, 0) if folds else None
     return Cell(cell_name(arm, args[SEED], fold), arm, args[SEED], fold, args)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as it is for segbench fit."""
+    """YAML in which 1e-3 is a number, as it is for segbench fit, and 2024-05-01 a word."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        first: [(tag, found) for tag, found in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 _Loader.add_implicit_resolver(

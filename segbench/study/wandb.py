@@ -4,9 +4,8 @@ The run folders stay the truth. What the server handed out and lost, because an 
 by the local engine as a member of the same sweep.
 """
 
+import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,14 +15,16 @@ from typing import Any
 
 import yaml
 
+from segbench.claim import Claim
 from segbench.errors import InputError
 from segbench.files import write_atomic
-from segbench.online import need_wandb_server
+from segbench.online import need_wandb_server, wandb_server
 from segbench.runs import RunFolder
-from segbench.study.cells import LOGS, StudyRuns
+from segbench.study.cells import LOGS, STATES, StudyRuns
 from segbench.study.leash import PARENT
-from segbench.study.local import run_local
-from segbench.study.plan import same_cell
+from segbench.study.local import run_local, sigterm_is_ctrl_c
+from segbench.study.locks import alone_at
+from segbench.study.plan import Plan, has
 from segbench.study.planning import plan_study, tested_in
 from segbench.study.progress import StudyProgress
 from segbench.study.spec import Cell, Sweep, check_sweep
@@ -31,6 +32,7 @@ from segbench.study.spec import Cell, Sweep, check_sweep
 SWEEP_FILE = "wandb_sweep.json"
 LOOK = 1.0  # seconds between two looks at the agents
 LOOK_AT_SERVER = 10.0  # seconds between two questions whether others have finished
+ASK_SERVER = 20.0  # seconds between two questions whether the server is still there
 PATIENCE = 40.0  # seconds: W&B's agent gives its run 30 to end
 
 
@@ -44,17 +46,32 @@ def run_wandb(
         KeyboardInterrupt: stopped; the agents' runs have saved where they are.
     """
     folder = runs.plan.folder
-    path = _sweep_on_server(sweep, folder)
+    with alone_at(folder):
+        path = _sweep_on_server(runs.plan, sweep)
     given = _states_on_server(path)
     unassigned = [cell for cell in runs.missing() if _state_of(cell, given) is None]
     if unassigned:
         _run_agents(runs, path, slots[: len(unassigned)], sweep)
-    while _elsewhere(StudyRuns.of(runs.plan), _states_on_server(path)):
-        time.sleep(LOOK_AT_SERVER)
-    pull_sweep(path, folder)
     entity, project, identity = path.split("/")
     member = {"WANDB_ENTITY": entity, "WANDB_PROJECT": project, "WANDB_SWEEP_ID": identity}
-    return run_local(StudyRuns.of(runs.plan), sweep, [slot | member for slot in slots], keep_going)
+    try:
+        _wait_for_others(runs.plan, path)
+        pull_sweep(path, folder)
+    except InputError as error:
+        print(f"{error}; what is missing runs here", file=sys.stderr)
+    runs = StudyRuns.of(runs.plan)
+    return run_local(runs, sweep, [slot | member for slot in slots], keep_going)
+
+
+def _wait_for_others(plan: Plan, path: str) -> None:
+    """Let agents elsewhere finish the cells that they are at."""
+    said = False
+    with sigterm_is_ctrl_c():
+        while _elsewhere(StudyRuns.of(plan), _states_on_server(path)):
+            if not said:
+                print("waiting for runs of agents elsewhere", file=sys.stderr)
+            said = True
+            time.sleep(LOOK_AT_SERVER)
 
 
 def pull_sweep(path: str, folder: Path) -> tuple[int, int]:
@@ -74,8 +91,8 @@ def pull_sweep(path: str, folder: Path) -> tuple[int, int]:
         for artifact in run.logged_artifacts():
             match artifact.type:
                 case "segbench-run":
-                    target = folder / str(artifact.metadata["folder"])
-                    if RunFolder(target).finished():
+                    target = folder / _plain(str(artifact.metadata["folder"]), path)
+                    if _complete(target):
                         there += 1
                     else:
                         _fetch(artifact, target)
@@ -85,10 +102,22 @@ def pull_sweep(path: str, folder: Path) -> tuple[int, int]:
                         _fetch(artifact, folder / "test")
     content = _content(sweep.config)
     # what a server drew at random only its runs know
-    if fetched and content["method"] == "grid" and not (folder / "study.yaml").exists():
+    if (fetched or there) and content["method"] == "grid" and not (folder / "study.yaml").exists():
         check_sweep(Path(path), content)
-        plan_study(Sweep(Path(path), content), folder, tested_in(folder)).write()
+        plan_study(Sweep(Path(path), content), folder, tested_in(folder), after=True).write()
     return fetched, there
+
+
+def _plain(name: str, path: str) -> str:
+    """A folder's name as a server gives it: a name, and no way to other places."""
+    if Path(name).name != name or name.startswith(".") or name in ("", "test", LOGS):
+        raise InputError(f"{path}: one of its runs says it lies in {name!r}; it is not fetched")
+    return name
+
+
+def _complete(target: Path) -> bool:
+    run = RunFolder(target)
+    return run.record.exists() and STATES[run.read_record()["status"]].complete
 
 
 def _fetch(artifact: Any, target: Path) -> None:
@@ -96,18 +125,24 @@ def _fetch(artifact: Any, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".pull-", dir=target.parent) as part:
         got = Path(part) / "content"
         artifact.download(root=str(got), skip_cache=True)
-        if target.exists():  # an unfinished run of the same cell
-            shutil.rmtree(target)
-        got.rename(target)
+        claim = Claim.on(target)
+        if claim is None:
+            raise InputError(f"{target}: another process is writing this run; pull again later")
+        with claim:  # an unfinished run of the same cell gives way
+            target.rename(Path(part) / "before")
+            got.rename(target)
 
 
-def _sweep_on_server(sweep: Sweep, folder: Path) -> str:
-    """ENTITY/PROJECT/ID of the study's sweep, created once."""
+def _sweep_on_server(plan: Plan, sweep: Sweep) -> str:
+    """ENTITY/PROJECT/ID of the study's sweep, created once for a plan and each extension of it."""
     import wandb
 
-    remembered = folder / SWEEP_FILE
+    remembered = plan.folder / SWEEP_FILE
+    of_plan = [plan.hash, *(extension["hash"] for extension in plan.content["extensions"])]
     if remembered.exists():
-        return str(yaml.safe_load(remembered.read_text())["path"])
+        known = json.loads(remembered.read_text(encoding="utf-8"))
+        if known["plan"] == of_plan:
+            return str(known["path"])
     content = {key: value for key, value in sweep.content.items() if key != "plan"}
     project = os.environ.get("WANDB_PROJECT") or str(content.get("project", "segbench"))
     try:
@@ -117,7 +152,7 @@ def _sweep_on_server(sweep: Sweep, folder: Path) -> str:
     except (wandb.Error, ValueError) as error:
         raise InputError(f"{sweep.path}: W&B refuses the sweep: {_one_line(error)}") from None
     path = f"{entity}/{project}/{identity}"
-    write_atomic(remembered, f'{{"path": "{path}"}}\n')
+    write_atomic(remembered, json.dumps({"path": path, "plan": of_plan}) + "\n")
     print(f"agents on other machines join with: wandb agent {path}", file=sys.stderr)
     return path
 
@@ -145,15 +180,19 @@ def _run_agents(runs: StudyRuns, path: str, slots: list[dict[str, str]], sweep: 
                     start_new_session=True,
                 )
             )
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    asked = time.monotonic()
     try:
-        with StudyProgress(runs, len(slots)) as progress:
+        with StudyProgress(runs, len(slots)) as progress, sigterm_is_ctrl_c():
             while any(agent.poll() is None for agent in agents):
                 progress.watch(StudyRuns.of(runs.plan))
                 time.sleep(LOOK)
+                if time.monotonic() - asked > ASK_SERVER and not progress.running:
+                    asked = time.monotonic()
+                    if wandb_server() is None:  # an agent would wait for it for ever
+                        print("W&B does not answer any more", file=sys.stderr)
+                        break
             progress.watch(StudyRuns.of(runs.plan))
     finally:
-        signal.signal(signal.SIGTERM, before)
         for agent in agents:
             agent.terminate()
         for agent in agents:
@@ -177,7 +216,8 @@ def _states_on_server(path: str) -> list[tuple[dict[str, Any], str]]:
 
 def _state_of(cell: Cell, given: list[tuple[dict[str, Any], str]]) -> str | None:
     for config, state in given:
-        if same_cell(cell, config):
+        stands = {key: value for key, value in config.items() if key in cell.args}
+        if has(stands, {**cell.args}):
             return state
     return None
 
@@ -197,7 +237,3 @@ def _content(config: Any) -> dict[str, Any]:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt

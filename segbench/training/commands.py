@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from segbench.data.check import check_data_set
@@ -66,18 +67,23 @@ def _fit(cli: SegbenchCLI, run: RunFolder, arm: dict[str, Any]) -> None:
             trainer.test(cli.model, cli.datamodule, verbose=False)
     except DivergedError as diverged:
         _test_what_was_good(cli, run, diverged, trainer.world_size)
+        _log_run_folder(loggers, run, trainer)
         sys.exit(1)
     except ValueError as error:
         raise _known(error) from None
     except SystemExit:
         # Lightning's answer to Ctrl-C and SIGTERM, once everything is put away
         raise SystemExit(_say_how_to_go_on(run, recorder.stopped_by)) from None
+    _log_run_folder(loggers, run, trainer)
     if trainer.is_global_zero:
-        if loggers:
-            from segbench.training.wandb import log_run_folder
-
-            log_run_folder(loggers[0], run)
         _say_goodbye(run)
+
+
+def _log_run_folder(loggers: list[Any], run: RunFolder, trainer: Trainer) -> None:
+    if loggers and trainer.is_global_zero:
+        from segbench.training.wandb import log_run_folder
+
+        log_run_folder(loggers[0], run)
 
 
 def validate(argv: list[str]) -> None:

@@ -15,25 +15,13 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from segbench.data.classes import read_classes
 from segbench.data.datamodule import SegmentationData
 from segbench.errors import InputError
+from segbench.runs import MACHINE, OUTSIDE_THE_RESULT
 from segbench.task import SegmentationTask
 from segbench.training.checkpoints import AtomicCheckpointIO
 from segbench.training.memory import keep_freed_memory
 
 PLACES = ("config", "run_dir", "ckpt_path")
 """Arguments that say where things lie; they are no part of a run's configuration."""
-
-OUTSIDE_THE_RESULT = (
-    "data.root",
-    "data.num_workers",
-    "test",
-    "wandb",
-    "keep_freed_memory",
-    "trainer.enable_progress_bar",
-)
-"""Keys that change where or how fast a run runs, but not what it computes on a CPU."""
-
-MACHINE = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
-"""Keys that say what a run runs on: no part of what it varies."""
 
 NEEDED = {
     "trainer.fast_dev_run": False,

@@ -17,10 +17,9 @@ from torch import nn
 from segbench import metrics
 from segbench.data.datamodule import SegmentationData
 from segbench.files import write_atomic
-from segbench.runs import RunFolder, TestCounts, fingerprint
+from segbench.runs import OUTSIDE_THE_RESULT, RunFolder, TestCounts, fingerprint
 from segbench.task import DivergedError
 from segbench.training import provenance
-from segbench.training.config import OUTSIDE_THE_RESULT
 from segbench.training.pictures import make_prediction_folders, store_test_set, write_prediction
 
 

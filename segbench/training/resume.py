@@ -15,8 +15,7 @@ from torch import nn
 
 from segbench.claim import Claim
 from segbench.errors import InputError
-from segbench.runs import RunFolder, cell_name, free_path
-from segbench.training.config import OUTSIDE_THE_RESULT
+from segbench.runs import OUTSIDE_THE_RESULT, RunFolder, cell_name, free_path
 
 CHILD = "SEGBENCH_RUN_DIR"
 """Tells the processes that Lightning starts for further devices where the run lies."""

@@ -48,6 +48,7 @@ def test_a_study_is_planned_then_run_then_left_alone(segbench: Segbench, sweep: 
     plan = yaml.safe_load((study / "study.yaml").read_text())
     assert [cell["name"] for cell in plan["cells"]] == [NONE, FULL]
     assert plan["plan"] == {
+        "made": "before the runs",
         "factors": {"data.augmentation": ["none", "full"]},
         "contrasts": "baseline",
         "metric": "mean_iou",
@@ -201,9 +202,46 @@ def test_another_question_is_not_asked_of_the_same_study(
     plan = yaml.safe_load(Path("runs/aug/study.yaml").read_text())
     assert plan["plan"]["seeds"] == [0]
     assert len(plan["cells"]) == 2
-    plan["plan"]["margin"] = 0.1
-    Path("runs/aug/study.yaml").write_text(yaml.safe_dump(plan))
-    assert "differs from its hash" in refusal("sweep", sweep, *quick, "--seeds=2")
+    for place, key, value in (
+        (plan["plan"], "margin", 0.1),
+        (plan["extensions"][0], "kind", "declared look"),
+    ):
+        kept, place[key] = place[key], value
+        Path("runs/aug/study.yaml").write_text(yaml.safe_dump(plan))
+        assert "differs from its hash" in refusal("sweep", sweep, *quick, "--seeds=2")
+        place[key] = kept
+
+
+def test_a_file_changed_in_mid_study_ends_it(
+    segbench: Segbench, sweep: Path, launch: Callable[..., subprocess.Popen[str]], tmp_path: Path
+):
+    process = launch(sweep, "--engine=local", "--trainer.max_epochs=3")
+    until((tmp_path / "runs/aug" / NONE / "run.json").exists)
+    base = tmp_path / "base.yaml"
+    before = base.read_text()
+    base.write_text(before.replace("width: 8", "width: 4"))
+    _, said = process.communicate(timeout=90)
+    assert process.returncode == 2
+    assert said.splitlines()[-1] == (
+        "segbench: base.yaml: was changed while its study runs; undo the change, and the same "
+        "command goes on"
+    )
+    assert not (tmp_path / "runs/aug" / FULL / "run.json").exists()
+    base.write_text(before)
+    assert "2 of 2 runs" in segbench("sweep", sweep, "--engine=local", "--trainer.max_epochs=3")
+
+
+def test_two_launchers_with_two_questions_do_not_mix(
+    sweep: Path, launch: Callable[..., subprocess.Popen[str]], tmp_path: Path
+):
+    first = launch(sweep, "--engine=local", "--trainer.max_epochs=2")
+    until((tmp_path / "runs/aug/study.yaml").exists)  # nothing has run yet
+    second = launch(sweep, "--engine=local", "--trainer.max_epochs=1")
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 2
+    assert "asks something else: parameters.trainer.max_epochs (2 there, 1 here)" in said
+    printed, _ = first.communicate(timeout=120)
+    assert "2 of 2 runs are there" in printed
 
 
 def test_declared_looks_are_no_exploration(segbench: Segbench, sweep: Path):
@@ -243,6 +281,25 @@ def test_bad_arguments(
     monkeypatch.setenv("NETRC", "none")
     assert complaint in refusal("sweep", sweep, *arguments)
     assert not Path("runs").exists()
+
+
+def test_a_foreign_run_is_not_taken_for_a_cell(segbench: Segbench, refusal: Segbench, sweep: Path):
+    segbench(
+        *("fit", "--config=base.yaml", "--data.augmentation=none", "--trainer.max_epochs=1"),
+        *("--run_dir", f"runs/aug/{NONE}"),
+    )
+    segbench("sweep", sweep, "--dry-run", "--out=runs/other")
+    assert "holds runs that no plan asked for" in refusal("sweep", sweep, "--engine=local")
+    Path("runs/plan").mkdir()
+    quick = ("--engine=local", "--trainer.max_epochs=1", "--out=runs/plan")
+    segbench("sweep", sweep, *quick)
+    # the same arm and seed, trained for longer than the plan says
+    record = RunFolder(Path("runs/plan") / NONE).read_record()
+    record["arm"] = record["arm"] | {"trainer.max_epochs": 7}
+    RunFolder(Path("runs/plan") / NONE).write_record(
+        {key: value for key, value in record.items() if key != "format"}
+    )
+    assert "holds another run than the plan asks for" in refusal("sweep", sweep, *quick)
 
 
 def test_a_claim_is_shared_with_children_and_with_nobody_else(tmp_path: Path):

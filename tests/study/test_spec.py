@@ -33,8 +33,9 @@ Write = Callable[..., Path]
 def write(tmp_path: Path) -> Write:
     """Writes a sweep file: GRID with ``changes``; a change to None takes the key away."""
 
-    def write(**changes: Any) -> Path:
-        content = {k: v for k, v in (GRID | changes).items() if v is not None}
+    def write(changes: dict[Any, Any] | None = None, **more: Any) -> Path:
+        given = GRID | (changes or {}) | more
+        content = {k: v for k, v in given.items() if v is not None}
         path = tmp_path / "sweep.yaml"
         path.write_text(yaml.safe_dump(content, sort_keys=False))
         return path
@@ -63,6 +64,9 @@ def test_folds_are_part_of_a_cell_and_not_of_its_arm(write: Write):
         (1, 1, {}),
     ]
     assert cells[1].name == "seed-0_fold-1"
+    # where none is given it is the first
+    cells = read_sweep(write(parameters={"data.folds": {"value": 2}}), {}).cells()
+    assert [(c.seed, c.fold) for c in cells] == [(0, 0)]
 
 
 def test_every_value_reaches_the_command_with_its_type(write: Write):
@@ -121,8 +125,20 @@ def test_a_random_search_draws_the_same_each_time(write: Write):
         ({"parameters": {"model.lr": {"values": [1, 1]}}}, "model.lr: a value stands there twice"),
         ({"parameters": {"seed_everything": {"values": ["a"]}}}, "seed_everything: ['a']"),
         ({"command": ["python", "train.py"]}, "command: must begin with [segbench, fit]"),
-        ({"command": ["segbench", "fit"]}, "command: has no ${args_json}"),
-        ({"method": "random"}, "run_cap: say how many"),
+        ({"command": ["segbench", "fit"]}, "command: must end in ${args_json}"),
+        ({"command": [*COMMAND, "--config", "late.yaml"]}, "command: must end in ${args_json}"),
+        ({"run_cap": 3}, "run_cap: a grid runs all"),
+        ({"method": "random", "run_cap": 0}, "run_cap: 0"),
+        ({"name": "../elsewhere"}, "name: '../elsewhere' cannot be the name of a folder"),
+        ({3: 1}, "3: no such key"),
+        ({"parameters": {1: {"value": 1}}}, "1: a parameter is a dotted key"),
+        ({"parameters": {"a.b": {"values": [1], "value": 1}}}, "a.b: has value and values"),
+        ({"parameters": {"a.b": {"value": 1, "probabilities": [1]}}}, "a.b.probabilities: not"),
+        ({"parameters": {"data.root": {"values": ["x", "y"]}}}, "data.root: is the same for all"),
+        ({"parameters": {"data.root": {"value": 7}}}, "data.root: 7; give the folder"),
+        ({"parameters": {"data.fold": {"values": [0, 1]}}}, "data.fold: of how many?"),
+        ({"parameters": {"data.folds": {"value": "two"}}}, "data.folds: two; give a whole number"),
+        ({"method": "random"}, "run_cap: None; say how many"),
         (
             {"method": "random", "run_cap": 2, "parameters": {"a.b": {"distribution": "beta"}}},
             "a.b: needs values, or min and max",
@@ -130,7 +146,7 @@ def test_a_random_search_draws_the_same_each_time(write: Write):
     ],
 )
 def test_what_cannot_be_is_refused_by_name(write: Write, changes: dict[str, Any], complaint: str):
-    path = write(**changes)
+    path = write(changes)
     with pytest.raises(InputError) as refused:
         read_sweep(path, {}).cells()
     assert str(refused.value).startswith(f"{path}: {complaint}")
@@ -177,6 +193,8 @@ def test_names_of_cells_are_readable_short_and_safe():
     long = cell_name({f"model.key{i}": "value" for i in range(30)}, 7)
     assert len(long) <= 120
     assert long.endswith("seed-7")
+    assert cell_name({"model.x": "y" * 300}, 1, 2).endswith("_seed-1_fold-2")
+    assert cell_name({"model.x": "y" * 300}, 1) != cell_name({"model.x": "y" * 301}, 1)
 
 
 def test_a_sweep_says_where_its_data_are(write: Write, tmp_path: Path):

@@ -115,10 +115,10 @@ def test_wandb_sweep_and_agent_by_hand_and_an_agent_that_is_killed(
 
 
 def cell_process_of(run: RunFolder) -> int:
-    """The process that an agent started: alone in holding the run's folder open."""
+    """The process that an agent started: alone in holding the run's claim."""
     for path in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if path.resolve() == run.path.resolve():
+            if path.resolve() == run.path.resolve().with_name(f".{run.path.name}.claim"):
                 return int(path.parts[2])
         except OSError:
             continue
