@@ -48,7 +48,7 @@ sweep-aspp: ## does ASPP help? off, fitted rates, the homework's, the capacity c
 sweep-architectures: ## which network? four of them, each against each
 sweep-aug sweep-aspp sweep-architectures: sweep-%: | .venv/ready $(filter data/scenes,$(DATA))
 	$(SEGBENCH) sweep sweeps/$*.yaml --out $(STUDY) $(if $(QUICK),$(QUICK_$*)) $(SWEEP_FLAGS)
-	$(SEGBENCH) runs $(STUDY)
+	$(SEGBENCH) compare $(STUDY)
 
 tune: | .venv/ready $(filter data/scenes,$(DATA)) ## learning rate and weight decay of one network: CONFIG=configs/unet.yaml
 	$(SEGBENCH) sweep sweeps/tune.yaml --config $(CONFIG) --out runs/tune-$(basename $(notdir $(CONFIG))) \

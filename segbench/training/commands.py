@@ -31,7 +31,7 @@ def fit(argv: list[str]) -> None:
     cli = _open("fit", argv)
     arm = cli.arm()
     with claimed(cli.config, cli.config_text, arm) as run:
-        if run.finished():
+        if run.finished() and (run.counts.exists() or not cli.config["test"]):
             print(f"{run.path}: finished already; nothing to do")
         else:
             _fit(cli, run, arm)

@@ -238,3 +238,30 @@ def test_the_arm_is_what_was_given_beside_the_first_config(
     record = RunFolder(Path("r/a")).read_record()
     assert record["arm"] == {"data.augmentation": "full", "model.loss": "dice"}
     assert record["seed"] == 4
+
+
+def test_a_search_of_rates_leaves_test_unread_until_it_is_asked_for(
+    segbench: Segbench, scenes: Path
+):
+    run = RunFolder(Path("runs/study/cell"))
+    command = ("fit", "--data.root", scenes, *TINY, "--run_dir", run.path)
+    assert "not tested" in segbench(*command, "--test=false")
+    assert run.finished()
+    assert "test" not in run.read_record()["scores"]
+    assert not run.counts.exists()
+    rows = run.read_metrics()
+    segbench(*command, "--ckpt_path=last")
+    assert run.finished()
+    assert run.counts.exists()
+    assert run.read_metrics() == rows
+
+
+def test_a_configuration_may_build_on_a_file(segbench: Segbench, scenes: Path, tmp_path: Path):
+    (tmp_path / "base.yaml").write_text(yaml.dump({"model": {"width": 8}, "seed_everything": 7}))
+    inline = json.dumps({"model.loss": "dice", "config": "base.yaml", "seed_everything": 2})
+    segbench("fit", "--config", inline, "--data.root", scenes, *TINY[1:], "--run_dir=runs/s/c")
+    run = RunFolder(Path("runs/s/c"))
+    assert run.read_config()["model"]["width"] == 8
+    assert run.read_record()["seed"] == 2  # its own keys win, wherever they stand
+    assert run.read_record()["arm"]["config"] == "base.yaml"
+    assert "model.width" not in run.read_record()["arm"]
