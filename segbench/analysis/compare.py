@@ -144,7 +144,7 @@ def rules_of(study: StudyRuns, asked: Mapping[str, Any]) -> Rules:
     if study.plan and study.plan.content["plan"]["made"] != "before the runs":
         post_hoc.append("planned after the runs")
     if study.plan and rules.looks and seeds not in rules.looks:
-        post_hoc.append(f"{seeds} seeds are no declared look")
+        post_hoc.append(f"seeds per arm: {seeds}, no declared look")
     if study.plan and any(e["kind"] == "exploratory" for e in study.plan.content["extensions"]):
         post_hoc.append("extended without a declared look")
     return replace(rules, post_hoc=tuple(post_hoc))

@@ -76,7 +76,7 @@ def score_arm(totals: NDArray[np.int64], score: Score) -> Arm:
     """
     everything = totals.sum(1)
     if totals.shape[1] == 1:
-        return Arm(score(everything), np.empty((len(totals), 0)))
+        return Arm(score(everything), score(everything)[:, None][:, :0])  # nothing would be left
     return Arm(score(everything), score(everything[:, None] - totals))
 
 

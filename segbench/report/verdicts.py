@@ -188,7 +188,7 @@ def warnings_of(study: StudyRuns) -> list[str]:
     """What a reader of the verdicts has to know beforehand."""
     found = list(study.notes)
     if study.number_of_groups < FEWEST_GROUPS:
-        found.append(f"the test images form {study.number_of_groups} groups only")
+        found.append(f"few groups of test images: {study.number_of_groups}")
     rare = [
         f"{name} ({number})"
         for name, number in zip(study.classes, study.groups_of_classes, strict=True)

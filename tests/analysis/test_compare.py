@@ -107,12 +107,19 @@ def test_one_seed_is_no_verdict(segbench: Segbench, tmp_path: Path):
     assert verdict["ci_low"] is None
 
 
-def test_few_groups_speak_of_this_test_set_only(segbench: Segbench, tmp_path: Path):
-    folder = study_of(tmp_path / "s", simulated(2, 5, 5, shift=1.0), ["none", "full"])
+@pytest.mark.parametrize("groups", [1, 5])
+def test_few_groups_speak_of_this_test_set_only(segbench: Segbench, tmp_path: Path, groups: int):
+    counts = simulated(2, 5, 5, shift=1.0)
+    folder = tmp_path / "s"
+    for value, seeds in zip(["none", "full"], counts, strict=True):
+        for seed, one in enumerate(seeds):
+            names = [f"tile {i % groups}" for i in range(5)]
+            write_run(folder, {FACTOR: value}, seed, one, groups=names)
+    plan_of(folder, {FACTOR: ["none", "full"]}, 5)
     (verdict,) = as_json(segbench, folder)
     assert verdict["estimand"] == "test_set"
     assert verdict["variance_images"] == 0
-    assert "5 groups of test images are too few" in verdict["reason"]
+    assert f"{groups} groups of test images are too few" in verdict["reason"]
     assert "these test images only" in segbench("compare", folder)
 
 
@@ -137,7 +144,7 @@ def test_looks_share_alpha(tmp_path: Path):
     for run in between.glob("*_seed-4"):
         (run / "run.json").unlink()
     (verdict,) = judged(between)
-    assert verdict.post_hoc == ["4 seeds are no declared look"]
+    assert verdict.post_hoc == ["seeds per arm: 4, no declared look"]
 
 
 def test_diverged_seeds_are_said_and_counted_both_ways(segbench: Segbench, tmp_path: Path):
