@@ -143,32 +143,33 @@ def test_after_a_kill_of_everything_the_same_command_finishes_the_sweep(
     assert {run.sweep for run in server.runs.values()} == set(server.sweeps)
     assert sorted(run.display_name for run in server.runs.values()) == sorted((NONE, FULL))
     assert all(run.state == "finished" for run in server.runs.values())
-    segbench("sweep", sweep, "--engine=local", "--trainer.max_epochs=16", "--out=runs/undisturbed")
+    whole = ("--engine=local", "--workers=2", "--trainer.max_epochs=16", "--out=runs/undisturbed")
+    segbench("sweep", sweep, *whole)
     for run in runs:
         assert_same(run, RunFolder(tmp_path / "runs/undisturbed" / run.path.name))
 
 
 @pytest.mark.parametrize("fault", ["errors", "gone"])
 def test_a_server_that_fails_in_mid_run_stops_nothing(
-    server: WandbServer, sweep: Path, tmp_path: Path, segbench: Callable[..., str], fault: str
+    server: WandbServer, sweep: Path, tmp_path: Path, process: Process, fault: str
 ):
     fit = ("segbench", "fit", "--config=base.yaml", "--wandb=true", "--trainer.max_epochs=12")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("WANDB_FINISH_TIMEOUT", "3")  # ours is minutes
-        process = start(tmp_path, server, *fit, "--run_dir=runs/study/cell")
+        logged = start(tmp_path, server, *fit, "--run_dir=runs/study/cell")
     assert server.wait_for(lambda: bool(server.runs))  # before its first epoch
     if fault == "errors":
         server.failing = True
     else:
         server.close()
-    assert "W&B does not answer; runs/study/cell is complete" in finish(process)
+    assert "W&B does not answer; runs/study/cell is complete" in finish(logged)
     server.failing = False
     if fault == "errors":  # it came back: what it lacks goes up
         (folder,) = (tmp_path / "runs/study/cell/wandb").glob("run-*-*")
         finish(start(tmp_path, server, "wandb", "sync", "--no-skip-online", folder))
         (run,) = server.runs.values()
         assert sum("val/mean_iou" in row for row in run.history) == 12
-    segbench(*fit[1:3], "--trainer.max_epochs=12", "--run_dir=runs/study/without")
+    process(*fit[1:3], "--trainer.max_epochs=12", "--run_dir=runs/study/without")
     assert_same(RunFolder(tmp_path / "runs/study/cell"), RunFolder(tmp_path / "runs/study/without"))
 
 
