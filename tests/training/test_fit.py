@@ -41,6 +41,7 @@ def test_a_run_folder_is_complete(fitted: RunFolder, scenes: Path):
         "data.crop_size": 48,
         "data.samples_per_epoch": 8,
         "data.batch_size": 4,
+        "trainer.max_epochs": 3,
     }
     assert (record["seed"], record["epochs"], record["steps"]) == (0, 3, 6)
     assert record["size_mb"] == pytest.approx(record["parameters"] * 4e-6, rel=0.02)
