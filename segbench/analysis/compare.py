@@ -7,7 +7,6 @@ bootstrap that stands beside the intervals, whose seed is fixed.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -15,48 +14,12 @@ from numpy.typing import NDArray
 
 from segbench import metrics
 from segbench.analysis import stats
-from segbench.analysis.stats import Arm, Estimand, Estimate
-from segbench.analysis.study import StudyArm, StudyRuns, level_name
-from segbench.errors import InputError
+from segbench.analysis.questions import SCORES, Question, Rules, questions
+from segbench.analysis.stats import FEWEST_GROUPS, Arm, Estimand, Estimate
+from segbench.analysis.study import StudyRuns
 
-SCORES: dict[str, stats.Score] = {
-    "mean_iou": metrics.mean_iou,
-    "mean_class_acc": metrics.mean_class_acc,
-    "mean_acc": metrics.mean_acc,
-}
-FEWEST_GROUPS = 6
 FEW_GROUPS_OF_A_CLASS = 10
 FEWEST_GROUPS_OF_A_CLASS = 3
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How verdicts are made: the plan's, and what was asked for otherwise, which is post hoc."""
-
-    contrasts: str = "baseline"
-    metric: str = "mean_iou"
-    margin: float = 0.02
-    alpha: float = 0.05
-    power: float = 0.8
-    looks: tuple[int, ...] = ()
-    paired: bool = False
-    estimand: Estimand = "method"
-    post_hoc: tuple[str, ...] = ()
-
-    @property
-    def level(self) -> float:
-        """Alpha of one look."""
-        return self.alpha / max(1, len(self.looks))
-
-
-@dataclass(frozen=True)
-class Question:
-    """A contrast to be judged: which arms it weighs against which, and what it is called."""
-
-    factor: str
-    baseline: str
-    arm: str
-    weights: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -110,93 +73,16 @@ class Contrast:
     needed: Needed = field(default_factory=Needed)
 
     @property
-    def se(self) -> float:
-        return float(np.sqrt(self.variance_images + self.variance_seeds))
+    def bootstrap_disagrees(self) -> bool:
+        """Whether the standard error by resampling differs by more than a fifth."""
+        se = float(np.sqrt(self.variance_images + self.variance_seeds))
+        return self.bootstrap_se is not None and abs(self.bootstrap_se - se) > 0.2 * se
 
     def as_json(self) -> dict[str, Any]:
         """Flat, with what is needed beside the rest."""
         content: dict[str, Any] = asdict(self)
         needed: dict[str, Any] = content.pop("needed")
         return content | needed
-
-
-def rules_of(study: StudyRuns, asked: Mapping[str, Any]) -> Rules:
-    """The plan's rules, or the defaults where runs were made by hand, with what was asked for.
-
-    Raises:
-        InputError: a value that cannot be.
-    """
-    images = len(study.images)
-    planned = Rules(margin=0.02 if images < 200 else 0.01)
-    if study.plan:
-        content = study.plan.content["plan"]
-        planned = Rules(**{key: content[key] for key in _PLANNED}, looks=tuple(content["looks"]))
-    changed = {k: v for k, v in asked.items() if v is not None and v != getattr(planned, k)}
-    rules = replace(planned, **changed)
-    if rules.metric not in SCORES:
-        raise InputError(f"--metric: {rules.metric}; one of {', '.join(SCORES)}")
-    if not 0 < rules.margin < 1:
-        raise InputError(f"--margin: {rules.margin}; give a difference within 0..1")
-    if not 0 < rules.alpha < 0.5:
-        raise InputError(f"--alpha: {rules.alpha}; give a level within 0..0.5")
-    post_hoc = list(changed) if study.plan else ["no plan"]
-    seeds = min(len(arm.seeds) for arm in study.arms)
-    if study.plan and study.plan.content["plan"]["made"] != "before the runs":
-        post_hoc.append("planned after the runs")
-    if study.plan and rules.looks and seeds not in rules.looks:
-        post_hoc.append(f"seeds per arm: {seeds}, no declared look")
-    if study.plan and any(e["kind"] == "exploratory" for e in study.plan.content["extensions"]):
-        post_hoc.append("extended without a declared look")
-    return replace(rules, post_hoc=tuple(post_hoc))
-
-
-_PLANNED = ("contrasts", "metric", "margin", "alpha", "power", "paired", "estimand")
-
-
-def questions(study: StudyRuns, contrasts: str) -> list[Question]:
-    """What the study asks: each arm against the first, all pairs, or effects of crossed factors."""
-    arms = study.arms
-    if len(arms) < 2:
-        raise InputError(f"{study.folders[0]}: one arm only; there is nothing to compare")
-    if len(study.factors) > 1 and len(arms) == np.prod([len(v) for v in study.factors.values()]):
-        return _crossed(study)
-    factor = " x ".join(study.factors)
-    pairs = combinations(range(len(arms)), 2)
-    if contrasts == "baseline":
-        pairs = ((0, i) for i in range(1, len(arms)))  # type: ignore[assignment]
-    return [
-        Question(factor, arms[a].name, arms[b].name, _weights(len(arms), {a: -1, b: 1}))
-        for a, b in pairs
-    ]
-
-
-def _crossed(study: StudyRuns) -> list[Question]:
-    """Main effects, averaged over the other factors, then interactions of two."""
-    found = []
-    for factor, values in study.factors.items():
-        for value in values[1:]:
-            signs = [_sign(arm, factor, values[0], value) for arm in study.arms]
-            weights = tuple(s / (sum(map(abs, signs)) / 2) for s in signs)
-            base, level = (level_name(factor, v) for v in (values[0], value))
-            found.append(Question(factor, base, level, weights))
-    for (one, firsts), (other, seconds) in combinations(study.factors.items(), 2):
-        for a, b in product(firsts[1:], seconds[1:]):
-            signs = [
-                _sign(arm, one, firsts[0], a) * _sign(arm, other, seconds[0], b)
-                for arm in study.arms
-            ]
-            weights = tuple(s / (sum(map(abs, signs)) / 4) for s in signs)
-            both = f"{level_name(one, a)} and {level_name(other, b)}"
-            found.append(Question(f"{one} x {other}", "the sum of both effects", both, weights))
-    return found
-
-
-def _sign(arm: StudyArm, factor: str, base: Any, level: Any) -> int:
-    return int(arm.levels[factor] == level) - int(arm.levels[factor] == base)
-
-
-def _weights(number: int, given: Mapping[int, float]) -> tuple[float, ...]:
-    return tuple(float(given.get(i, 0)) for i in range(number))
 
 
 def compare(study: StudyRuns, rules: Rules) -> list[Contrast]:
@@ -330,7 +216,7 @@ class _Judge:
         return estimand, ""
 
     def _bootstrap_se(self, question: Question) -> float | None:
-        if self.drawn is None:
+        if self.drawn is None or self.rules.estimand != "method":  # it resamples both levels
             return None
         return float(np.std(np.array(question.weights) @ self.drawn, ddof=1))
 

@@ -22,6 +22,7 @@ Score = Callable[[NDArray[np.integer]], Floats]
 Estimand = Literal["method", "test_set", "checkpoints"]
 """Of what a contrast speaks: new seeds and new images of the kind, or one of the two as it is."""
 
+FEWEST_GROUPS = 6  # of test images, to speak of others
 MOST_SEEDS = 100  # the search for seeds still needed ends there
 SEEDS_FOR_IMAGES = 20  # assumed where only more images would help
 MOST_GROUPS = 100_000

@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.console import Console
 
-from segbench.analysis.compare import SCORES, Contrast, compare, per_class, rules_of
+from segbench.analysis.compare import Contrast, compare, per_class
 from segbench.analysis.curves import difference, fluctuation, overfitting
+from segbench.analysis.questions import SCORES, rules_of
 from segbench.analysis.study import StudyRuns, read_study
 from segbench.arguments import Arguments
 from segbench.files import write_atomic
@@ -30,7 +31,7 @@ def main(argv: list[str]) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = 160  # a file or a pipe has no edge to wrap at
-    for warning in verdicts.warnings_of(study):
+    for warning in verdicts.warnings_of(study, contrasts):
         console.print(f"warning: {warning}", style="yellow", markup=False)
     for contrast in contrasts:
         console.print(verdicts.sentence(contrast, study), markup=False)

@@ -12,12 +12,12 @@ from rich.table import Table
 from segbench import metrics
 from segbench.analysis.compare import (
     FEW_GROUPS_OF_A_CLASS,
-    FEWEST_GROUPS,
     Contrast,
-    Rules,
     best_set,
 )
 from segbench.analysis.curves import CurveDifference, Fluctuation, Overfitting
+from segbench.analysis.questions import Rules
+from segbench.analysis.stats import FEWEST_GROUPS
 from segbench.analysis.study import StudyArm, StudyRuns
 
 FACTORS = {
@@ -184,7 +184,7 @@ def curve_lines(differences: Iterable[CurveDifference], arms: Iterable[Overfitti
     return lines
 
 
-def warnings_of(study: StudyRuns) -> list[str]:
+def warnings_of(study: StudyRuns, contrasts: Sequence[Contrast]) -> list[str]:
     """What a reader of the verdicts has to know beforehand."""
     found = list(study.notes)
     if study.number_of_groups < FEWEST_GROUPS:
@@ -205,6 +205,12 @@ def warnings_of(study: StudyRuns) -> list[str]:
     for arm in study.arms:
         if arm.diverged:
             found.append(f"{arm.name}: {arm.diverged} of {len(arm.seeds)} seeds diverged")
+    for c in contrasts:
+        if c.bootstrap_disagrees:
+            found.append(
+                f"{c.arm} - {c.baseline}: resampling gives a standard error of "
+                f"{c.bootstrap_se:.4f}, more than a fifth away from the one that is used"
+            )
     if len(_machines(study.arms)) > 1:
         found.append("the runs come from different hardware: their times do not compare")
     return found

@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -41,14 +40,14 @@ STATES = {
 
 
 @dataclass(frozen=True)
-class StudyRuns:
+class StudyCells:
     """The cells of a plan with their run folders."""
 
     plan: Plan
     folders: dict[str, RunFolder]
 
     @classmethod
-    def of(cls, plan: Plan) -> "StudyRuns":
+    def of(cls, plan: Plan) -> "StudyCells":
         """Find each cell's folder.
 
         Raises:
@@ -81,7 +80,6 @@ class CellProcess:
     run: RunFolder
     process: subprocess.Popen[bytes]
     claim: Claim
-    started: float = field(default_factory=time.monotonic)
 
     def ended(self) -> bool:
         """Whether the process is gone; then the claim is given back."""
@@ -102,7 +100,7 @@ class CellProcess:
 
 
 def start_cell(
-    runs: StudyRuns, sweep: Sweep, cell: Cell, env: dict[str, str]
+    runs: StudyCells, sweep: Sweep, cell: Cell, env: dict[str, str]
 ) -> CellProcess | None:
     """Start the process of a cell, or None where it is complete or another process has it.
 

@@ -9,7 +9,7 @@ from typing import Any
 from segbench.arguments import Arguments
 from segbench.errors import InputError
 from segbench.online import need_wandb_server, wandb_server
-from segbench.study.cells import StudyRuns, check_folder
+from segbench.study.cells import StudyCells, check_folder
 from segbench.study.local import places, run_local
 from segbench.study.locks import engine_at
 from segbench.study.outlook import outlook
@@ -33,7 +33,7 @@ def sweep(argv: list[str]) -> None:
     check_folder(folder)
     wanted = plan_study(read, folder, tested_by(read))
     if options.dry_run:
-        runs = StudyRuns.of(settled_plan(wanted, options.extend))
+        runs = StudyCells.of(settled_plan(wanted, options.extend))
         for cell in runs.missing():
             print(as_text(read.command(cell, runs.folders[cell.name].path)))
         print(outlook(runs), file=sys.stderr)
@@ -44,7 +44,7 @@ def sweep(argv: list[str]) -> None:
 
 
 def _run_what_is_missing(plan: Plan, read: Sweep, options: argparse.Namespace) -> None:
-    runs, folder = StudyRuns.of(plan), plan.folder
+    runs, folder = StudyCells.of(plan), plan.folder
     if len(plan.cells) > len(read.cells()):
         print(f"{folder}: its plan has {len(plan.cells)} runs, more than asked for now: all count")
     for extension in plan.content["extensions"][-1:]:
@@ -53,7 +53,7 @@ def _run_what_is_missing(plan: Plan, read: Sweep, options: argparse.Namespace) -
         print(f"{folder}: all {len(plan.cells)} runs of its plan are there; nothing to do")
         return
     progress = _run(_engine(options.engine, read), runs, read, options)
-    runs = StudyRuns.of(plan)
+    runs = StudyCells.of(plan)
     progress.report_failures()
     complete = len(plan.cells) - len(runs.missing())
     print(f"{folder}: {complete} of {len(plan.cells)} runs are there")
@@ -62,7 +62,7 @@ def _run_what_is_missing(plan: Plan, read: Sweep, options: argparse.Namespace) -
     print(_what_next(runs))
 
 
-def _run(engine: str, runs: StudyRuns, read: Sweep, options: argparse.Namespace) -> StudyProgress:
+def _run(engine: str, runs: StudyCells, read: Sweep, options: argparse.Namespace) -> StudyProgress:
     slots = places(options.workers)
     try:
         match engine:
@@ -180,7 +180,7 @@ def _constants(words: list[str]) -> dict[str, Any]:
     return constants
 
 
-def _what_next(runs: StudyRuns) -> str:
+def _what_next(runs: StudyCells) -> str:
     if runs.plan.content["method"] != "random":
         return f"its runs: segbench runs {runs.plan.folder}"
     found = []

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from segbench.study.cells import CellProcess, StudyRuns, start_cell
+from segbench.study.cells import CellProcess, StudyCells, start_cell
 from segbench.study.progress import StudyProgress
 from segbench.study.spec import Sweep
 
@@ -22,7 +22,7 @@ TRY_AGAIN = 2.0  # seconds between two tries to take over what others are at
 
 
 def run_local(
-    runs: StudyRuns,
+    runs: StudyCells,
     sweep: Sweep,
     slots: list[dict[str, str]],
     keep_going: bool = True,

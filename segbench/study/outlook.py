@@ -1,17 +1,16 @@
 """What a plan can see before anything is trained: STATISTICS in the docs, "Before training"."""
 
-from segbench.study.cells import StudyRuns
+from segbench.study.cells import StudyCells
 from segbench.study.plan import seeds_of
 from segbench.study.progress import START_UP
 
 SEED_SDS = (0.005, 0.01, 0.02)
 """Typical between seeds: the median of GEO-Bench's networks is .005, single ones reach .1."""
-FEWEST_GROUPS = 6
 
 
-def outlook(runs: StudyRuns) -> str:
+def outlook(runs: StudyCells) -> str:
     """The plan in words: its size, the smallest difference it can see, and the hours it takes."""
-    from segbench.analysis.stats import detectable_difference
+    from segbench.analysis.stats import FEWEST_GROUPS, detectable_difference
 
     plan, data = runs.plan.content["plan"], runs.plan.content["data"]
     cells, missing = runs.plan.cells, runs.missing()
@@ -43,13 +42,13 @@ def outlook(runs: StudyRuns) -> str:
     return "\n".join(lines)
 
 
-def _contrasts(runs: StudyRuns) -> int:
+def _contrasts(runs: StudyCells) -> int:
     arms = len({str(sorted(cell.arm.items(), key=str)) for cell in runs.plan.cells})
     all_pairs = runs.plan.content["plan"]["contrasts"] == "all_pairs"
     return arms * (arms - 1) // 2 if all_pairs else arms - 1
 
 
-def _hours(runs: StudyRuns) -> str:
+def _hours(runs: StudyCells) -> str:
     missing = runs.missing()
     measured = [
         sum(record["seconds"].values()) + START_UP

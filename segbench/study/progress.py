@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from segbench.runs import RunFolder
-from segbench.study.cells import State, StudyRuns, last_lines
+from segbench.study.cells import State, StudyCells, last_lines
 from segbench.study.spec import Cell
 
 START_UP = 8.0  # seconds that a cell's process needs before it trains, about
@@ -24,7 +24,7 @@ class StudyProgress:
     Scores of the test set are not shown: a study is looked at when its plan says so.
     """
 
-    def __init__(self, runs: StudyRuns, workers: int, console: Console | None = None) -> None:
+    def __init__(self, runs: StudyCells, workers: int, console: Console | None = None) -> None:
         self.runs, self.workers = runs, workers
         self.console = console or Console(stderr=True)
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
@@ -61,7 +61,7 @@ class StudyProgress:
         said = f"{state.value}, best val {_best(self.runs.folders[cell.name]) or 'none'}"
         self._say(f"{cell.name}: {said if state.complete else f'failed ({code})'}", seconds)
 
-    def watch(self, runs: StudyRuns) -> None:
+    def watch(self, runs: StudyCells) -> None:
         """Find out from the run folders what began and ended: for cells that others run."""
         self.runs = runs
         for cell in runs.plan.cells:

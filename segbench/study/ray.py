@@ -15,7 +15,7 @@ from typing import Any
 from segbench.errors import InputError
 from segbench.files import write_atomic
 from segbench.runs import RunFolder
-from segbench.study.cells import StudyRuns, start_cell
+from segbench.study.cells import StudyCells, start_cell
 from segbench.study.local import sigterm_is_ctrl_c
 from segbench.study.plan import Plan, read_plan
 from segbench.study.progress import StudyProgress
@@ -27,7 +27,7 @@ TRY_AGAIN = 2.0  # seconds between two tries to take over what another engine is
 
 
 def run_ray(
-    runs: StudyRuns, sweep: Sweep, address: str | None, workers: int | None, keep_going: bool
+    runs: StudyCells, sweep: Sweep, address: str | None, workers: int | None, keep_going: bool
 ) -> StudyProgress:
     """Run what is missing of a study as Ray tasks.
 
@@ -70,7 +70,7 @@ def _check_address(address: str | None) -> None:
 
 
 def _run(
-    ray: Any, runs: StudyRuns, sweep: Sweep, workers: int | None, keep_going: bool
+    ray: Any, runs: StudyCells, sweep: Sweep, workers: int | None, keep_going: bool
 ) -> StudyProgress:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
@@ -88,6 +88,8 @@ def _run(
             while missing and len(at_it) < places:
                 cell = missing.pop(0)
                 at_it[task.remote(runs.plan, sweep, cell, os.getcwd())] = cell
+            if not at_it:
+                break
             ready, _ = ray.wait(list(at_it), timeout=1)
             progress.watch(runs)
             for reference in ready:
@@ -118,7 +120,7 @@ def _cell(plan: Plan, sweep: Sweep, cell: Cell, cwd: str) -> tuple[int, dict[str
 
 
 def _run_here(plan: Plan, sweep: Sweep, cell: Cell) -> int:
-    runs = StudyRuns(plan, {cell.name: RunFolder(plan.folder / cell.name)})
+    runs = StudyCells(plan, {cell.name: RunFolder(plan.folder / cell.name)})
     while (started := start_cell(runs, sweep, cell, {})) is None:
         if runs.state(cell).complete:
             return 0

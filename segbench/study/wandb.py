@@ -20,7 +20,7 @@ from segbench.errors import InputError
 from segbench.files import write_atomic
 from segbench.online import need_wandb_server, wandb_server
 from segbench.runs import RunFolder
-from segbench.study.cells import LOGS, STATES, StudyRuns
+from segbench.study.cells import LOGS, STATES, StudyCells
 from segbench.study.leash import PARENT
 from segbench.study.local import run_local, sigterm_is_ctrl_c
 from segbench.study.locks import alone_at
@@ -37,7 +37,7 @@ PATIENCE = 40.0  # seconds: W&B's agent gives its run 30 to end
 
 
 def run_wandb(
-    runs: StudyRuns, sweep: Sweep, slots: list[dict[str, str]], keep_going: bool
+    runs: StudyCells, sweep: Sweep, slots: list[dict[str, str]], keep_going: bool
 ) -> StudyProgress:
     """Run what is missing of a study as a W&B sweep, one agent per slot.
 
@@ -59,7 +59,7 @@ def run_wandb(
         pull_sweep(path, folder)
     except InputError as error:
         print(f"{error}; what is missing runs here", file=sys.stderr)
-    runs = StudyRuns.of(runs.plan)
+    runs = StudyCells.of(runs.plan)
     return run_local(runs, sweep, [slot | member for slot in slots], keep_going)
 
 
@@ -67,7 +67,7 @@ def _wait_for_others(plan: Plan, path: str) -> None:
     """Let agents elsewhere finish the cells that they are at."""
     said = False
     with sigterm_is_ctrl_c():
-        while _elsewhere(StudyRuns.of(plan), _states_on_server(path)):
+        while _elsewhere(StudyCells.of(plan), _states_on_server(path)):
             if not said:
                 print("waiting for runs of agents elsewhere", file=sys.stderr)
             said = True
@@ -157,7 +157,7 @@ def _sweep_on_server(plan: Plan, sweep: Sweep) -> str:
     return path
 
 
-def _run_agents(runs: StudyRuns, path: str, slots: list[dict[str, str]], sweep: Sweep) -> None:
+def _run_agents(runs: StudyCells, path: str, slots: list[dict[str, str]], sweep: Sweep) -> None:
     logs = runs.plan.folder / LOGS
     logs.mkdir(exist_ok=True)
     here = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
@@ -184,14 +184,14 @@ def _run_agents(runs: StudyRuns, path: str, slots: list[dict[str, str]], sweep: 
     try:
         with StudyProgress(runs, len(slots)) as progress, sigterm_is_ctrl_c():
             while any(agent.poll() is None for agent in agents):
-                progress.watch(StudyRuns.of(runs.plan))
+                progress.watch(StudyCells.of(runs.plan))
                 time.sleep(LOOK)
                 if time.monotonic() - asked > ASK_SERVER and not progress.running:
                     asked = time.monotonic()
                     if wandb_server() is None:  # an agent would wait for it for ever
                         print("W&B does not answer any more", file=sys.stderr)
                         break
-            progress.watch(StudyRuns.of(runs.plan))
+            progress.watch(StudyCells.of(runs.plan))
     finally:
         for agent in agents:
             agent.terminate()
@@ -202,7 +202,7 @@ def _run_agents(runs: StudyRuns, path: str, slots: list[dict[str, str]], sweep: 
                 agent.kill()
 
 
-def _elsewhere(runs: StudyRuns, given: list[tuple[dict[str, Any], str]]) -> bool:
+def _elsewhere(runs: StudyCells, given: list[tuple[dict[str, Any], str]]) -> bool:
     """Whether agents elsewhere are still at cells of which nothing is here."""
     return any(
         _state_of(cell, given) == "running" and not runs.folders[cell.name].path.exists()

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from studies_on_paper import plan_of, write_run
 
 from segbench import metrics
 from segbench.analysis import stats
-from segbench.analysis.compare import best_set, compare, per_class, rules_of
+from segbench.analysis.compare import best_set, compare, per_class
+from segbench.analysis.questions import rules_of
 from segbench.analysis.study import read_study
+from segbench.report.verdicts import warnings_of
 
 Segbench = Callable[..., str]
 Counts = NDArray[np.int64]
@@ -92,11 +95,10 @@ def test_an_unclear_difference_says_what_would_settle_it(tmp_path: Path):
     (verdict,) = judged(study_of(tmp_path / "s", counts, ["none", "full"]))
     assert verdict.verdict == "inconclusive"
     needed = verdict.needed
-    if needed.seeds_more:
-        assert needed.seeds_total == 3 + needed.seeds_more
-        # an hour a run, two arms
-        assert needed.hours == pytest.approx(2 * needed.seeds_more)
-    assert needed.advice
+    assert needed.seeds_more
+    assert needed.seeds_total == 3 + needed.seeds_more
+    assert needed.hours == pytest.approx(2 * needed.seeds_more)  # an hour a run, two arms
+    assert needed.advice.startswith(f"{needed.seeds_more} more seeds per arm")
 
 
 def test_one_seed_is_no_verdict(segbench: Segbench, tmp_path: Path):
@@ -309,3 +311,14 @@ def run_at(seed: int) -> Any:
     from segbench.runs import RunFolder
 
     return RunFolder(Path(f"runs/aa/{seed}"))
+
+
+def test_a_bootstrap_that_disagrees_is_said(tmp_path: Path):
+    study = read_study([study_of(tmp_path / "s", simulated(2, 5, 20), ["none", "full"])])
+    (verdict,) = compare(study, rules_of(study, {}))
+    se = (verdict.variance_images + verdict.variance_seeds) ** 0.5
+    for factor, expected in ((1.0, 0), (1.19, 0), (1.21, 1), (0.79, 1)):
+        said = warnings_of(study, [replace(verdict, bootstrap_se=factor * se)])
+        assert sum("resampling" in line for line in said) == expected
+    # it resamples seeds and images, so that it has nothing to say of one of them alone
+    assert compare(study, rules_of(study, {"estimand": "test_set"}))[0].bootstrap_se is None

@@ -1,0 +1,128 @@
+"""What a study asks, and by which rules its answers are judged."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+
+from segbench import metrics
+from segbench.analysis.stats import Estimand, Score
+from segbench.analysis.study import StudyArm, StudyRuns, level_name
+from segbench.errors import InputError
+
+SCORES: dict[str, Score] = {
+    "mean_iou": metrics.mean_iou,
+    "mean_class_acc": metrics.mean_class_acc,
+    "mean_acc": metrics.mean_acc,
+}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How verdicts are made: the plan's, and what was asked for otherwise, which is post hoc."""
+
+    contrasts: str = "baseline"
+    metric: str = "mean_iou"
+    margin: float = 0.02
+    alpha: float = 0.05
+    power: float = 0.8
+    looks: tuple[int, ...] = ()
+    paired: bool = False
+    estimand: Estimand = "method"
+    post_hoc: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> float:
+        """Alpha of one look."""
+        return self.alpha / max(1, len(self.looks))
+
+
+@dataclass(frozen=True)
+class Question:
+    """A contrast to be judged: which arms it weighs against which, and what it is called."""
+
+    factor: str
+    baseline: str
+    arm: str
+    weights: tuple[float, ...]
+
+
+def rules_of(study: StudyRuns, asked: Mapping[str, Any]) -> Rules:
+    """The plan's rules, or the defaults where runs were made by hand, with what was asked for.
+
+    Raises:
+        InputError: a value that cannot be.
+    """
+    images = len(study.images)
+    planned = Rules(margin=0.02 if images < 200 else 0.01)
+    if study.plan:
+        content = study.plan.content["plan"]
+        planned = Rules(**{key: content[key] for key in _PLANNED}, looks=tuple(content["looks"]))
+    changed = {k: v for k, v in asked.items() if v is not None and v != getattr(planned, k)}
+    rules = replace(planned, **changed)
+    if rules.metric not in SCORES:
+        raise InputError(f"--metric: {rules.metric}; one of {', '.join(SCORES)}")
+    if not 0 < rules.margin < 1:
+        raise InputError(f"--margin: {rules.margin}; give a difference within 0..1")
+    if not 0 < rules.alpha < 0.5:
+        raise InputError(f"--alpha: {rules.alpha}; give a level within 0..0.5")
+    post_hoc = list(changed) if study.plan else ["no plan"]
+    seeds = min(len(arm.seeds) for arm in study.arms)
+    if study.plan and study.plan.content["plan"]["made"] != "before the runs":
+        post_hoc.append("planned after the runs")
+    if study.plan and rules.looks and seeds not in rules.looks:
+        post_hoc.append(f"seeds per arm: {seeds}, no declared look")
+    if study.plan and any(e["kind"] == "exploratory" for e in study.plan.content["extensions"]):
+        post_hoc.append("extended without a declared look")
+    return replace(rules, post_hoc=tuple(post_hoc))
+
+
+_PLANNED = ("contrasts", "metric", "margin", "alpha", "power", "paired", "estimand")
+
+
+def questions(study: StudyRuns, contrasts: str) -> list[Question]:
+    """What the study asks: each arm against the first, all pairs, or effects of crossed factors."""
+    arms = study.arms
+    if len(arms) < 2:
+        raise InputError(f"{study.folders[0]}: one arm only; there is nothing to compare")
+    if len(study.factors) > 1 and len(arms) == np.prod([len(v) for v in study.factors.values()]):
+        return _crossed(study)
+    factor = " x ".join(study.factors)
+    pairs = combinations(range(len(arms)), 2)
+    if contrasts == "baseline":
+        pairs = ((0, i) for i in range(1, len(arms)))  # type: ignore[assignment]
+    return [
+        Question(factor, arms[a].name, arms[b].name, _weights(len(arms), {a: -1, b: 1}))
+        for a, b in pairs
+    ]
+
+
+def _crossed(study: StudyRuns) -> list[Question]:
+    """Main effects, averaged over the other factors, then interactions of two."""
+    found = []
+    for factor, values in study.factors.items():
+        for value in values[1:]:
+            signs = [_sign(arm, factor, values[0], value) for arm in study.arms]
+            weights = tuple(s / (sum(map(abs, signs)) / 2) for s in signs)
+            base, level = (level_name(factor, v) for v in (values[0], value))
+            found.append(Question(factor, base, level, weights))
+    for (one, firsts), (other, seconds) in combinations(study.factors.items(), 2):
+        for a, b in product(firsts[1:], seconds[1:]):
+            signs = [
+                _sign(arm, one, firsts[0], a) * _sign(arm, other, seconds[0], b)
+                for arm in study.arms
+            ]
+            weights = tuple(s / (sum(map(abs, signs)) / 4) for s in signs)
+            both = f"{level_name(one, a)} and {level_name(other, b)}"
+            found.append(Question(f"{one} x {other}", "the sum of both effects", both, weights))
+    return found
+
+
+def _sign(arm: StudyArm, factor: str, base: Any, level: Any) -> int:
+    return int(arm.levels[factor] == level) - int(arm.levels[factor] == base)
+
+
+def _weights(number: int, given: Mapping[int, float]) -> tuple[float, ...]:
+    return tuple(float(given.get(i, 0)) for i in range(number))
