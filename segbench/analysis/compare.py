@@ -17,6 +17,7 @@ from segbench.analysis import stats
 from segbench.analysis.questions import SCORES, Question, Rules, questions
 from segbench.analysis.stats import FEWEST_GROUPS, Arm, Estimand, Estimate
 from segbench.analysis.study import StudyRuns
+from segbench.wording import counted
 
 FEW_GROUPS_OF_A_CLASS = 10
 FEWEST_GROUPS_OF_A_CLASS = 3
@@ -210,7 +211,7 @@ class _Judge:
             return None, "one seed: run more, segbench sweep ... --seeds 5"
         if groups < FEWEST_GROUPS and estimand == "method":
             return "test_set", (
-                f"{groups} groups of test images are too few to speak of other images: the verdict "
+                f"{counted(groups, 'group')} of test images: too few to speak of other images, the verdict "
                 "holds for this test set"
             )
         return estimand, ""
@@ -312,7 +313,7 @@ def per_class(study: StudyRuns, rules: Rules) -> list[Contrast]:
         judge_class = _Judge(study, rules, of_class)
         found = [judge_class.contrast(q, f"iou/{name}", len(asked), False) for q in asked]
         if groups < FEWEST_GROUPS_OF_A_CLASS:
-            reason = f"in {groups} groups only"
+            reason = f"in {counted(groups, 'group')} only"
             found = [replace(c, **_NOTHING | {"reason": reason}) for c in found]
         family += found
     return _as_family(family)

@@ -19,6 +19,7 @@ from segbench.analysis.curves import CurveDifference, Fluctuation, Overfitting
 from segbench.analysis.questions import Rules
 from segbench.analysis.stats import FEWEST_GROUPS
 from segbench.analysis.study import StudyArm, StudyRuns
+from segbench.wording import counted
 
 FACTORS = {
     "data.augmentation": "Augmentation",
@@ -36,8 +37,9 @@ def sentence(contrast: Contrast, study: StudyRuns) -> str:
     what = f"{factor_name(contrast.factor)} ({contrast.arm} against {contrast.baseline})"
     of = f" of {network}" if (network := common_network(study)) else ""
     basis = (
-        f"{contrast.seeds} seeds, {contrast.images} images in {contrast.groups} groups"
-        + (f", {contrast.diverged} seeds diverged" if contrast.diverged else "")
+        f"{counted(contrast.seeds, 'seed')}, {counted(contrast.images, 'image')} in "
+        f"{counted(contrast.groups, 'group')}"
+        + (f", {counted(contrast.diverged, 'seed')} diverged" if contrast.diverged else "")
         + (", these test images only" if contrast.estimand == "test_set" else "")
         + (", these checkpoints only" if contrast.estimand == "checkpoints" else "")
     )
@@ -126,7 +128,7 @@ def class_table(study: StudyRuns, contrasts: Sequence[Contrast]) -> Table:
     shown = list(dict.fromkeys(c.metric for c in contrasts))
     for metric in shown:
         name = metric.removeprefix("iou/")
-        table.add_column(f"{escape(name)} ({groups[name]} groups)", justify="right")
+        table.add_column(f"{escape(name)} ({counted(groups[name], 'group')})", justify="right")
     rows: dict[str, dict[str, str]] = {}
     for c in contrasts:
         half = "" if c.ci_high is None else f" ±{c.ci_high - c.difference:.3f}"

@@ -50,7 +50,7 @@ def run_local(
                     running.remove(entry)
                     free.append(slot)
                     progress.ends(process.cell, process.process.returncode)
-                if progress.failed and not keep_going:
+                if progress.start_no_more(keep_going):
                     waiting = []
                 for cell in list(waiting) if free else ():
                     if not free or time.monotonic() - tried.get(cell.name, -TRY_AGAIN) < TRY_AGAIN:

@@ -3,6 +3,7 @@
 from segbench.study.cells import StudyCells
 from segbench.study.plan import seeds_of
 from segbench.study.progress import START_UP
+from segbench.wording import counted
 
 SEED_SDS = (0.005, 0.01, 0.02)
 """Typical between seeds: the median of GEO-Bench's networks is .005, single ones reach .1."""
@@ -17,9 +18,10 @@ def outlook(runs: StudyCells) -> str:
     seeds = seeds_of(cells)
     contrasts = _contrasts(runs)
     lines = [
-        f"{runs.plan.path}: {len(cells)} runs ({len(missing)} missing), {seeds} seeds; "
-        f"tested on {data['images']} images in {data['groups']} groups; "
-        f"{contrasts} contrasts ({plan['contrasts']}) against a margin of {plan['margin']}"
+        f"{runs.plan.path}: {counted(len(cells), 'run')} ({len(missing)} missing), "
+        f"{counted(seeds, 'seed')}; "
+        f"tested on {counted(data['images'], 'image')} in {counted(data['groups'], 'group')}; "
+        f"{counted(contrasts, 'contrast')} ({plan['contrasts']}) against a margin of {plan['margin']}"
     ]
     if runs.plan.content["method"] == "random":
         lines.append("a random search: it is judged on val, and no verdict comes of it")
@@ -35,7 +37,7 @@ def outlook(runs: StudyCells) -> str:
         )
     if data["groups"] < FEWEST_GROUPS:
         lines.append(
-            f"{data['groups']} groups of test images are too few to speak of other images "
+            f"{counted(data['groups'], 'group')} of test images: too few to speak of other images "
             f"(it takes {FEWEST_GROUPS}): verdicts hold for this test set only; or use data.folds"
         )
     lines.append(_hours(runs))

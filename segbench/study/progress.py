@@ -77,6 +77,15 @@ class StudyProgress:
             self._shown = time.monotonic()
             self.live.update(self._view(), refresh=True)
 
+    def start_no_more(self, keep_going: bool) -> bool:
+        """Whether the cells that wait are better left alone.
+
+        One that fails need not stop the others; but where all so far died of bad input (exit
+        code 2: an unknown key, say), the rest would die of the same.
+        """
+        all_of_bad_input = self.ended == self.failed.keys() and set(self.failed.values()) == {2}
+        return bool(self.failed) and (not keep_going or all_of_bad_input)
+
     def report_failures(self) -> None:
         """The last lines of each failed cell, and where the rest stands."""
         for cell in self.runs.plan.cells:

@@ -83,7 +83,7 @@ def _run(
     at_it: dict[Any, Cell] = {}
     with StudyProgress(runs, places) as progress, sigterm_is_ctrl_c():
         while missing or at_it:
-            if progress.failed and not keep_going:
+            if progress.start_no_more(keep_going):
                 missing = []
             while missing and len(at_it) < places:
                 cell = missing.pop(0)

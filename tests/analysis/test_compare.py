@@ -121,7 +121,8 @@ def test_few_groups_speak_of_this_test_set_only(segbench: Segbench, tmp_path: Pa
     (verdict,) = as_json(segbench, folder)
     assert verdict["estimand"] == "test_set"
     assert verdict["variance_images"] == 0
-    assert f"{groups} groups of test images are too few" in verdict["reason"]
+    said = "1 group" if groups == 1 else f"{groups} groups"
+    assert f"{said} of test images: too few" in verdict["reason"]
     assert "these test images only" in segbench("compare", folder)
 
 

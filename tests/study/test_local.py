@@ -190,6 +190,15 @@ def test_a_failed_cell_is_shown_and_run_again(
     assert "2 of 2 runs are there" in segbench("sweep", sweep, "--engine=local")
 
 
+def test_bad_input_that_every_run_would_die_of_is_met_once(
+    process: Callable[..., subprocess.CompletedProcess[str]], sweep: Path
+):
+    said = process("sweep", sweep, "--data.crop_sise", 32)
+    assert said.returncode == 1
+    assert said.stderr.count("no such key; did you mean data.crop_size?") == 1
+    assert "0 of 2 runs are there" in said.stdout
+
+
 def test_another_question_is_not_asked_of_the_same_study(
     segbench: Segbench, refusal: Segbench, sweep: Path
 ):
