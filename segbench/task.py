@@ -24,7 +24,7 @@ from segbench.data.classes import IGNORE
 from segbench.data.datamodule import Sample, SegmentationData
 from segbench.errors import InputError
 from segbench.losses import ClassWeights, LossName, SegmentationLoss, class_weights
-from segbench.models import Architecture, build_model
+from segbench.models import Architecture, Variant, build_model
 
 Schedule = Literal["constant", "polynomial", "cosine", "one_cycle"]
 SCHEDULES: dict[Schedule, Callable[[Optimizer, int], LRScheduler]] = {
@@ -83,6 +83,8 @@ class SegmentationTask(pl.LightningModule):
         architecture: unet, deeplab, or another entry of the table.
         backbone: ``plain`` (the classic UNet encoder), resnet18, vgg11_bn, mobilenet_v3_small, or
             any encoder of segmentation_models_pytorch; null: the architecture's own.
+        variant: separable convolutions, inverted bottlenecks or residual connections in place
+            of the network's own units.
         width: channels of the plain UNet's finest level, or of DeepLab's head.
         aspp: DeepLab's context module; off is a 1x1 projection to the same width.
         aspp_rates: its dilations, in pixels of the coarse map.
@@ -102,6 +104,7 @@ class SegmentationTask(pl.LightningModule):
         self,
         architecture: Architecture = "unet",
         backbone: str | None = None,
+        variant: Variant = "standard",
         width: int | None = None,
         aspp: bool | None = None,
         aspp_rates: list[int] | None = None,
@@ -124,6 +127,7 @@ class SegmentationTask(pl.LightningModule):
         self.network = build_model(
             architecture,
             num_classes,
+            variant=variant,
             backbone=backbone,
             width=width,
             aspp=aspp,

@@ -211,8 +211,8 @@ class _Judge:
             return None, "one seed: run more, segbench sweep ... --seeds 5"
         if groups < FEWEST_GROUPS and estimand == "method":
             return "test_set", (
-                f"{counted(groups, 'group')} of test images: too few to speak of other images, the verdict "
-                "holds for this test set"
+                f"{counted(groups, 'group')} of test images: too few to speak of other images, "
+                "the verdict holds for this test set"
             )
         return estimand, ""
 

@@ -1,6 +1,6 @@
 """What a study asks, and by which rules its answers are judged."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any
@@ -9,8 +9,9 @@ import numpy as np
 
 from segbench import metrics
 from segbench.analysis.stats import Estimand, Score
-from segbench.analysis.study import StudyArm, StudyRuns, level_name
+from segbench.analysis.study import StudyArm, StudyRuns
 from segbench.errors import InputError
+from segbench.study.plan import level_name, pairs
 
 SCORES: dict[str, Score] = {
     "mean_iou": metrics.mean_iou,
@@ -23,7 +24,7 @@ SCORES: dict[str, Score] = {
 class Rules:
     """How verdicts are made: the plan's, and what was asked for otherwise, which is post hoc."""
 
-    contrasts: str = "baseline"
+    contrasts: str | Sequence[str] = "baseline"
     metric: str = "mean_iou"
     margin: float = 0.02
     alpha: float = 0.05
@@ -82,20 +83,18 @@ def rules_of(study: StudyRuns, asked: Mapping[str, Any]) -> Rules:
 _PLANNED = ("contrasts", "metric", "margin", "alpha", "power", "paired", "estimand")
 
 
-def questions(study: StudyRuns, contrasts: str) -> list[Question]:
-    """What the study asks: each arm against the first, all pairs, or effects of crossed factors."""
+def questions(study: StudyRuns, contrasts: str | Sequence[str]) -> list[Question]:
+    """What the study asks: its pairs of arms, or the effects of crossed factors."""
     arms = study.arms
     if len(arms) < 2:
         raise InputError(f"{study.folders[0]}: one arm only; there is nothing to compare")
-    if len(study.factors) > 1 and len(arms) == np.prod([len(v) for v in study.factors.values()]):
+    crossed = len(study.factors) > 1 and isinstance(contrasts, str)
+    if crossed and len(arms) == np.prod([len(v) for v in study.factors.values()]):
         return _crossed(study)
     factor = " x ".join(study.factors)
-    pairs = combinations(range(len(arms)), 2)
-    if contrasts == "baseline":
-        pairs = ((0, i) for i in range(1, len(arms)))  # type: ignore[assignment]
     return [
         Question(factor, arms[a].name, arms[b].name, _weights(len(arms), {a: -1, b: 1}))
-        for a, b in pairs
+        for a, b in pairs(contrasts, [arm.name for arm in arms])
     ]
 
 

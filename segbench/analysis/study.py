@@ -14,7 +14,7 @@ from segbench import metrics
 from segbench.analysis.stats import group_totals
 from segbench.errors import InputError
 from segbench.runs import RunFolder, TestCounts, find_runs
-from segbench.study.plan import Plan, find_cells, read_plan
+from segbench.study.plan import Plan, arm_name, find_cells, level_name, read_plan
 
 Key = tuple[str, ...]
 
@@ -52,7 +52,7 @@ class StudyArm:
 
     @property
     def name(self) -> str:
-        return ", ".join(level_name(key, value) for key, value in self.levels.items())
+        return arm_name(self.levels)
 
     def counts(self, with_diverged: bool = False) -> NDArray[np.int64]:
         """Of its seeds [S, n, K, K]."""
@@ -155,15 +155,6 @@ def read_study(folders: Sequence[Path]) -> StudyRuns:
         tuple(folders), plan, factors, tuple(made), images.images, images.groups, images.classes,
         notes,
     )  # fmt: skip
-
-
-def level_name(key: str, value: Any) -> str:
-    """A factor's value as a person says it: a file by its name, a switch as on or off."""
-    if key == "config":
-        return Path(str(value)).stem
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _network(run: RunFolder) -> str:

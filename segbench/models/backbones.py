@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from segbench.errors import InputError
-from segbench.models.blocks import double_conv
+from segbench.models.blocks import DoubleConv
 from segbench.models.pretrained import fetching_weights
 
 ALIASES = {
@@ -39,7 +39,7 @@ class PlainBackbone(Backbone):
         self.strides = [2**level for level in range(5)]
         inputs = [3, *self.channels[:-1]]
         self.levels = nn.ModuleList(
-            double_conv(fan_in, fan_out)
+            DoubleConv(fan_in, fan_out)
             for fan_in, fan_out in zip(inputs, self.channels, strict=True)
         )
         self.pool = nn.MaxPool2d(2)

@@ -19,6 +19,9 @@ def conv_bn_relu(fan_in: int, fan_out: int, kernel: int = 3, dilation: int = 1) 
     )
 
 
-def double_conv(fan_in: int, fan_out: int) -> nn.Sequential:
+class DoubleConv(nn.Sequential):
     """Two 3x3 convolutions: the unit of the classic UNet."""
-    return nn.Sequential(conv_bn_relu(fan_in, fan_out), conv_bn_relu(fan_out, fan_out))
+
+    def __init__(self, fan_in: int, fan_out: int) -> None:
+        super().__init__(conv_bn_relu(fan_in, fan_out), conv_bn_relu(fan_out, fan_out))
+        self.fan_in, self.fan_out = fan_in, fan_out

@@ -16,6 +16,7 @@ from segbench.models.backbones import ALIASES
 from segbench.models.deeplab import DeepLab
 from segbench.models.pretrained import fetching_weights
 from segbench.models.unet import UNet
+from segbench.models.variants import Variant, make_variant
 
 Architecture = Literal["unet", "deeplab", "segformer", "upernet"]
 
@@ -99,17 +100,19 @@ class SegmentationNetwork(nn.Module):
 
 
 def build_model(
-    architecture: Architecture, num_classes: int, **options: Any
+    architecture: Architecture, num_classes: int, *, variant: Variant = "standard", **options: Any
 ) -> SegmentationNetwork:
     """The network of this name for this many classes.
 
     Args:
         architecture: a key of :data:`ARCHITECTURES`.
         num_classes: channels of the logits.
+        variant: what units it is built of.
         **options: ``model`` keys; None means the architecture's own default.
 
     Raises:
-        InputError: an option that the architecture does not have.
+        InputError: an option that the architecture does not have, or a variant of it that does
+            not exist.
     """
     builder = ARCHITECTURES[architecture]
     known = {
@@ -126,5 +129,11 @@ def build_model(
             f"model.{name}: {architecture} has no such part "
             f"(it understands {', '.join(sorted(known))}); leave it out or set it to null"
         )
+    if variant != "standard" and given.get("pretrained"):
+        raise InputError(
+            f"model.pretrained: there are no ImageNet weights for the variant {variant}; set it to "
+            "false, or model.variant to standard"
+        )
     network = builder(num_classes, **given)
+    make_variant(network, variant)
     return SegmentationNetwork(network, int(network.stride))  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segbench.models.backbones import build_backbone
-from segbench.models.blocks import double_conv
+from segbench.models.blocks import DoubleConv
 
 
 class UNet(nn.Module):
@@ -42,7 +42,7 @@ class UNet(nn.Module):
             deep, skip = channels[level], channels[level - 1]
             factor = strides[level] // strides[level - 1]
             self.ups.append(nn.ConvTranspose2d(deep, skip, factor, stride=factor))
-            self.levels.append(double_conv(2 * skip, skip))
+            self.levels.append(DoubleConv(2 * skip, skip))
         self.classifier = nn.Conv2d(channels[0], num_classes, 1)
         self.upsample = strides[0]
 

@@ -1,7 +1,7 @@
 """What a plan can see before anything is trained: STATISTICS in the docs, "Before training"."""
 
 from segbench.study.cells import StudyCells
-from segbench.study.plan import seeds_of
+from segbench.study.plan import arms_of, pairs, seeds_of
 from segbench.study.progress import START_UP
 from segbench.wording import counted
 
@@ -16,12 +16,13 @@ def outlook(runs: StudyCells) -> str:
     plan, data = runs.plan.content["plan"], runs.plan.content["data"]
     cells, missing = runs.plan.cells, runs.missing()
     seeds = seeds_of(cells)
-    contrasts = _contrasts(runs)
+    contrasts = len(pairs(plan["contrasts"], arms_of(cells)))
     lines = [
         f"{runs.plan.path}: {counted(len(cells), 'run')} ({len(missing)} missing), "
         f"{counted(seeds, 'seed')}; "
         f"tested on {counted(data['images'], 'image')} in {counted(data['groups'], 'group')}; "
-        f"{counted(contrasts, 'contrast')} ({plan['contrasts']}) against a margin of {plan['margin']}"
+        f"{counted(contrasts, 'contrast')} against "
+        f" a margin of {plan['margin']}"
     ]
     if runs.plan.content["method"] == "random":
         lines.append("a random search: it is judged on val, and no verdict comes of it")
@@ -42,12 +43,6 @@ def outlook(runs: StudyCells) -> str:
         )
     lines.append(_hours(runs))
     return "\n".join(lines)
-
-
-def _contrasts(runs: StudyCells) -> int:
-    arms = len({str(sorted(cell.arm.items(), key=str)) for cell in runs.plan.cells})
-    all_pairs = runs.plan.content["plan"]["contrasts"] == "all_pairs"
-    return arms * (arms - 1) // 2 if all_pairs else arms - 1
 
 
 def _hours(runs: StudyCells) -> str:

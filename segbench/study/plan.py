@@ -4,8 +4,9 @@
 whoever reads a verdict can tell that nothing was chosen after looking.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,53 @@ def has(keys: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     )
 
 
+def arm_name(levels: Mapping[str, Any]) -> str:
+    """What an arm is called: the names of its levels."""
+    return ", ".join(level_name(key, value) for key, value in levels.items())
+
+
+def level_name(key: str, value: Any) -> str:
+    """A factor's value as a person says it: a file by its name, a switch as on or off."""
+    if key == "config":
+        return Path(str(value)).stem
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def pairs(contrasts: str | Sequence[str], arms: Sequence[str]) -> list[tuple[int, int]]:
+    """The pairs (baseline, arm) that a plan contrasts, as numbers of its arms.
+
+    Args:
+        contrasts: ``baseline``, each against the first; ``all_pairs``; or a list, each ``ARM -
+            BASELINE``.
+        arms: their names.
+
+    Raises:
+        InputError: a pair that names no two arms.
+    """
+    numbers = range(len(arms))
+    if contrasts == "baseline":
+        return [(0, arm) for arm in numbers[1:]]
+    if contrasts == "all_pairs":
+        return list(combinations(numbers, 2))
+    found = []
+    for text in contrasts:
+        names = str(text).split(" - ")
+        if len(names) != 2 or not set(names) <= set(arms) or names[0] == names[1]:
+            raise InputError(
+                f"plan.contrasts: {text!r}; give ARM - BASELINE, of the arms {', '.join(arms)}"
+            )
+        found.append((arms.index(names[1]), arms.index(names[0])))
+    return found
+
+
 _NOT_IN_AN_ARM = {SEED, FOLD, *OUTSIDE_THE_RESULT, *MACHINE}
+
+
+def arms_of(cells: Iterable[Cell]) -> list[str]:
+    """The names of the arms of cells, in their order."""
+    return list(dict.fromkeys(arm_name(cell.arm) for cell in cells))
 
 
 def seeds_of(cells: Iterable[Cell]) -> int:

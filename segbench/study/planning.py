@@ -9,7 +9,7 @@ from typing import Any
 from segbench.data.dataset import DataSet, read_data_set
 from segbench.errors import InputError
 from segbench.runs import find_runs, fingerprint
-from segbench.study.plan import FORMAT, Plan, hash_of_extension, read_plan
+from segbench.study.plan import FORMAT, Plan, arms_of, hash_of_extension, pairs, read_plan
 from segbench.study.spec import Cell, Sweep
 
 OPTIONS = ("contrasts", "margin", "alpha", "power", "looks", "paired", "estimand")
@@ -36,6 +36,7 @@ def plan_study(sweep: Sweep, folder: Path, data: dict[str, Any], after: bool = F
         raise InputError(
             f"{sweep.path}: plan.looks: {looks} must rise and contain the {len(seeds)} seeds given"
         )
+    pairs(given.get("contrasts", "baseline"), arms_of(cells))  # are there such arms?
     plan = {
         "made": "after the runs" if after else "before the runs",
         "factors": sweep.factors,
@@ -147,7 +148,7 @@ def _options(sweep: Sweep) -> dict[str, Any]:
             f"{sweep.path}: plan: {given}; give keys with values, as contrasts: all_pairs"
         )
     allowed: dict[str, Callable[[Any], bool]] = {
-        "contrasts": lambda v: v in ("baseline", "all_pairs"),
+        "contrasts": lambda v: v in ("baseline", "all_pairs") or (isinstance(v, list) and v != []),
         "margin": lambda v: _number(v) and 0 < v < 1,
         "alpha": lambda v: _number(v) and 0 < v < 0.5,
         "power": lambda v: _number(v) and 0.5 <= v < 1,

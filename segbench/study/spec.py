@@ -150,15 +150,17 @@ class Sweep:
     @property
     def files(self) -> list[str]:
         """The configuration files that its cells are made of, in the order they are read."""
+        return self._files()
+
+    def _files(self, without: Sequence[str] = ()) -> list[str]:
         words = [str(word) for word in self.content["command"]]
         named = [after for before, after in pairwise(words) if before in ("-c", "--config")]
         named += [word.split("=", 1)[1] for word in words if word.startswith("--config=")]
         named = [name for name in named if not name.startswith("${")]
         named += [str(name) for name in _values(self.parameters.get("config", {}))]
         found: list[str] = []
-        for name in named:
-            built_on = _read_yaml(Path(name)).get("config") if Path(name).is_file() else None
-            found += [str(built_on), name] if built_on else [name]
+        for name in (name for name in named if name not in without):
+            found += [one for one in _with_what_it_builds_on(name) if one not in found]
         return found
 
     def contents(self) -> dict[str, str]:
@@ -173,12 +175,21 @@ class Sweep:
         """A key's value in the first cell, looked up where ``segbench fit`` would."""
         if key in self.parameters and (values := _values(self.parameters[key])):
             return values[0]
-        others = [str(name) for name in _values(self.parameters.get("config", {}))][1:]
+        other_arms = [str(name) for name in _values(self.parameters.get("config", {}))][1:]
         value = default
-        for file in self.files:
-            if file not in others and Path(file).is_file():
+        for file in self._files(without=other_arms):
+            if Path(file).is_file():
                 value = _flat(_read_yaml(Path(file))).get(key, value)
         return value
+
+
+def _with_what_it_builds_on(name: str, above: tuple[str, ...] = ()) -> list[str]:
+    """A configuration file, after those that it builds on by its key ``config``."""
+    if name in above:
+        raise InputError(f"{name}: config: builds on itself, by {' and '.join(above)}")
+    built_on = _read_yaml(Path(name)).get("config") if Path(name).is_file() else None
+    below = _with_what_it_builds_on(str(built_on), (*above, name)) if built_on else []
+    return [*below, name]
 
 
 def _values(given: Mapping[str, Any]) -> list[Any]:

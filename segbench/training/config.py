@@ -162,8 +162,9 @@ class SegbenchCLI(LightningCLI):
 
     def _given(self) -> dict[str, Any]:
         rest, first = [], True
+        of_a_file = [f"--config={config}" for config in _expanded(self.built_on or "{}")]
         for arg in self.argv:
-            if arg.startswith("--config=") and (first or arg == f"--config={self.built_on}"):
+            if arg.startswith("--config=") and (first or arg in of_a_file):
                 first = False
             else:
                 rest.append(arg)
@@ -190,16 +191,26 @@ def _built_on(argv: list[str]) -> tuple[list[str], str | None]:
     for arg in args:
         if arg in ("-c", "--config"):
             arg = f"--config={next(args, '')}"
-        if arg.startswith("--config="):
-            content = _mapping(arg.removeprefix("--config="))
-            if "config" in content:
-                built_on = content.pop("config")
-                if not isinstance(built_on, str):
-                    raise InputError(f"config: {built_on}; give the name of one file")
-                expanded.append(f"--config={built_on}")
-                arg = f"--config={json.dumps(content)}"
-        expanded.append(arg)
+        if not arg.startswith("--config="):
+            expanded.append(arg)
+            continue
+        config = arg.removeprefix("--config=")
+        built_on = _mapping(config).get("config", built_on)
+        expanded += [f"--config={part}" for part in _expanded(config)]
     return expanded, built_on
+
+
+def _expanded(config: str, above: tuple[str, ...] = ()) -> list[str]:
+    """A configuration (a file, or JSON) with what it builds on in front of it."""
+    content = _mapping(config)
+    if "config" not in content:
+        return [config]
+    built_on = content.pop("config")
+    if not isinstance(built_on, str):
+        raise InputError(f"config: {built_on}; give the name of one file")
+    if built_on in above:
+        raise InputError(f"config: {built_on} builds on itself")
+    return [*_expanded(built_on, (*above, built_on)), json.dumps(content)]
 
 
 def _mapping(config: str) -> dict[str, Any]:

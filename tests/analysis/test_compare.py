@@ -19,6 +19,7 @@ from segbench.analysis import stats
 from segbench.analysis.compare import best_set, compare, per_class
 from segbench.analysis.questions import rules_of
 from segbench.analysis.study import read_study
+from segbench.errors import InputError
 from segbench.report.verdicts import warnings_of
 
 Segbench = Callable[..., str]
@@ -180,6 +181,26 @@ def test_all_pairs_of_three_as_one_family(tmp_path: Path):
     assert verdicts[0].ci_level == pytest.approx(1 - 0.05 / 3)
     means = {"a": 0.1, "b": 0.3, "c": 0.29}
     assert best_set(verdicts, means) == ["b", "c"]
+
+
+def test_a_plan_can_name_its_pairs(tmp_path: Path):
+    counts = np.concatenate([simulated(2, 3, 20), simulated(2, 3, 20, seed=1)])
+    folder = study_of(
+        *(tmp_path / "s", counts, ["a.yaml", "b.yaml", "c.yaml", "d.yaml"], "config"),
+        contrasts=["b - a", "c - d"],
+    )
+    verdicts = judged(folder)
+    assert [(v.arm, v.baseline) for v in verdicts] == [("b", "a"), ("c", "d")]
+    m = metrics.mean_iou(counts.sum(2)).mean(1)
+    expected = [m[1] - m[0], m[2] - m[3]]
+    assert [v.difference for v in verdicts] == pytest.approx(expected)
+    assert verdicts[0].ci_level == pytest.approx(1 - 0.05 / 2)
+
+
+@pytest.mark.parametrize("pair", ["b", "b - x", "b - b", "b-a"])
+def test_a_pair_of_no_two_arms_is_no_plan(tmp_path: Path, pair: str):
+    with pytest.raises(InputError, match=r"plan\.contrasts: .* ARM - BASELINE, of the arms a, b"):
+        study_of(tmp_path, simulated(2, 2, 8), ["a.yaml", "b.yaml"], "config", contrasts=[pair])
 
 
 def test_two_factors_give_main_effects_and_their_interaction(tmp_path: Path):

@@ -172,6 +172,11 @@ def test_every_cell_of_every_sweep_is_a_run_that_fit_accepts(
         for key, value in cell.args.items():
             if key != "config":
                 assert cli.config[key] == value
+        if path.stem == "variants":  # a file that builds on a file
+            expected = Path(cell.args["config"]).stem.partition("_")[2]
+            known = expected in ("separable", "inverted", "residual")
+            assert cli.config["model.variant"] == (expected if known else "standard")
+            assert set(cli.arm()) == {"config"}
 
 
 def test_the_capacity_control_has_as_many_parameters_as_the_fitted_rates():
@@ -195,6 +200,28 @@ def test_names_of_cells_are_readable_short_and_safe():
     assert long.endswith("seed-7")
     assert cell_name({"model.x": "y" * 300}, 1, 2).endswith("_seed-1_fold-2")
     assert cell_name({"model.x": "y" * 300}, 1) != cell_name({"model.x": "y" * 301}, 1)
+
+
+def test_files_that_build_on_files_are_read_in_order_and_without_end(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name, keys in {
+        "a": {"data": {"root": "there", "folds": 2}},
+        "b": {"config": "a.yaml", "data": {"folds": 3}},
+        "c": {"config": "b.yaml", "model": {"lr": 0.1}},
+        "other": {"config": "a.yaml", "data": {"folds": 4}},
+    }.items():
+        Path(f"{name}.yaml").write_text(yaml.safe_dump(keys))
+    files = {"config": {"values": ["c.yaml", "other.yaml"]}}
+    command = ["segbench", "fit", "--config", "${args_json}"]
+    sweep = read_sweep(write(command=command, parameters=files), {})
+    assert sweep.files == ["a.yaml", "b.yaml", "c.yaml", "other.yaml"]
+    assert sweep.resolved("data.folds", None) == 3
+    assert sweep.resolved("data.root", None) == "there"
+    Path("a.yaml").write_text("config: c.yaml")
+    with pytest.raises(InputError, match=r"c\.yaml: config: builds on itself"):
+        sweep.contents()
 
 
 def test_a_sweep_says_where_its_data_are(write: Write, tmp_path: Path):
