@@ -33,12 +33,12 @@ runs/demo/%.done: | .venv/ready data/scenes
 		--run_dir runs/demo/$* $(if $(wildcard runs/demo/$*/run.json),--ckpt_path last)
 	@touch $@
 
-# what a study runs on, and how much of it: DATA=my_data EPOCHS=5 SEEDS=3 WORKERS=2, QUICK=1 for
+# what a study runs on, and how much of it: DATA=my_data EPOCHS=5 SEEDS=3 FOLDS=6 WORKERS=2, QUICK=1 for
 # minutes on two cores (too short to rank anything), ARGS for anything else segbench sweep takes
 DATA ?= data/scenes
 STUDY = runs/$(notdir $(patsubst %/,%,$(DATA)))-$(subst sweep-,,$@)$(if $(QUICK),-quick)
 SWEEP_FLAGS = --data.root $(DATA) $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
-	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FOLDS),--folds $(FOLDS)) $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 QUICK_aug := --data.crop_size 128 --data.samples_per_epoch 96 --trainer.max_epochs 4 --seeds 3
 QUICK_aspp := --data.samples_per_epoch 32 --trainer.max_epochs 4 --seeds 3
 QUICK_architectures := --data.samples_per_epoch 16 --trainer.max_epochs 4 --seeds 3

@@ -17,6 +17,7 @@ COMMANDS = {
     "sweep": ("segbench.study.commands:sweep", "run a study: arms x seeds, what is missing of it"),
     "pull": ("segbench.study.commands:pull", "bring home the runs of a W&B sweep"),
     "compare": ("segbench.report.compare:main", "the verdicts: does it help, and how sure are we?"),
+    "benchmark": ("segbench.inference.benchmark:main", "latency, memory and size of its networks"),
     "runs": ("segbench.report.runs_table:main", "list the runs of a study with their scores"),
     "data": ("segbench.data.commands:main", "generate synthetic scenes"),
 }

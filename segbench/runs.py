@@ -10,6 +10,7 @@
         test/counts.npz             counts uint64 [n, K, K], images [n], groups [n], classes [K]
         test/predictions/<name>.png class ids
         test/confidence/<name>.png  uint8, largest softmax value x 255
+        benchmark.json              latency, memory and size of its network, once it is measured
     <study>/test/image|truth/       the test set once, for whoever has only the run folders
 
 Every write is atomic. A run is found by its run.json, never by the name of a folder.
@@ -105,6 +106,11 @@ class RunFolder:
         return self.test / "counts.npz"
 
     @property
+    def benchmark(self) -> Path:
+        """What ``segbench benchmark`` measured of the run's network, if it did."""
+        return self.path / "benchmark.json"
+
+    @property
     def study_test(self) -> Path:
         """The test set's images and truths, shared by the runs of a study."""
         return self.path.parent / "test"
@@ -141,6 +147,24 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         config: dict[str, Any] = yaml.load(self.config.read_text(encoding="utf-8"), YamlLoader)
         return config
+
+    def read_benchmark(self) -> dict[str, Any] | None:
+        """benchmark.json, or None where there is none.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        if not self.benchmark.exists():
+            return None
+        try:
+            content: dict[str, Any] = json.loads(self.benchmark.read_text(encoding="utf-8"))
+            content["runtimes"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self.benchmark}: not readable ({error}); measure again") from None
+        return content
+
+    def write_benchmark(self, content: Mapping[str, Any]) -> None:
+        write_atomic(self.benchmark, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
         """One row per epoch; the columns are those of the first row."""

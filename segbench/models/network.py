@@ -93,8 +93,11 @@ class SegmentationNetwork(nn.Module):
             [N, K, H, W] float logits (no softmax).
         """
         height, width = images.shape[2:]
+        # written so that torch.export sees that the padded sides are multiples of the stride
+        below = (height + self.stride - 1) // self.stride * self.stride - height
+        right = (width + self.stride - 1) // self.stride * self.stride - width
         x = (images - self.mean) / self.std
-        x = F.pad(x, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        x = F.pad(x, (0, right, 0, below), mode="replicate")
         logits: Tensor = self.network(x)[..., :height, :width]
         return logits
 

@@ -28,7 +28,7 @@ def sweep(argv: list[str]) -> None:
     ``--KEY VALUE`` fix a key for all cells, for example ``--data.root my_data``.
     """
     options, constants = _sweep_options(argv)
-    read = read_sweep(options.file, constants, options.seeds)
+    read = read_sweep(options.file, constants, options.seeds, options.folds)
     folder = options.out or Path("runs") / read.name
     check_folder(folder)
     wanted = plan_study(read, folder, tested_by(read))
@@ -136,6 +136,9 @@ def _sweep_options(argv: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]
     )
     parser.add_argument("--workers", type=int, help="cells at a time (one per GPU, or one)")
     parser.add_argument("--seeds", type=int, help="seeds 0 .. N-1 in place of the file's")
+    parser.add_argument(
+        "--folds", type=int, help="test on every image in turn, in this many folds by group"
+    )
     parser.add_argument("--address", help="of the Ray cluster, with --engine ray (one of its own)")
     parser.add_argument(
         "--extend",
@@ -152,10 +155,10 @@ def _sweep_options(argv: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]
         "--dry-run", action="store_true", help="print the commands, and what the plan can see"
     )
     options, rest = parser.parse_known_args(argv)
-    for name in ("workers", "seeds"):
+    for name, least in (("workers", 1), ("seeds", 1), ("folds", 2)):
         number = getattr(options, name)
-        if number is not None and number < 1:
-            raise InputError(f"--{name}: {number}; give 1 or more")
+        if number is not None and number < least:
+            raise InputError(f"--{name}: {number}; give {least} or more")
     if options.address and options.engine != "ray":
         raise InputError("--address: is for --engine ray")
     return options, _constants(rest)

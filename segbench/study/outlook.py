@@ -39,7 +39,7 @@ def outlook(runs: StudyCells) -> str:
     if data["groups"] < FEWEST_GROUPS:
         lines.append(
             f"{counted(data['groups'], 'group')} of test images: too few to speak of other images "
-            f"(it takes {FEWEST_GROUPS}): verdicts hold for this test set only; or use data.folds"
+            f"(it takes {FEWEST_GROUPS}): verdicts hold for this test set only; or give --folds"
         )
     lines.append(_hours(runs))
     return "\n".join(lines)

@@ -196,13 +196,19 @@ def _values(given: Mapping[str, Any]) -> list[Any]:
     return list(given.get("values", [given["value"]] if "value" in given else []))
 
 
-def read_sweep(path: Path, constants: Mapping[str, Any], seeds: int | None = None) -> Sweep:
+def read_sweep(
+    path: Path,
+    constants: Mapping[str, Any],
+    seeds: int | None = None,
+    folds: int | None = None,
+) -> Sweep:
     """Read a sweep file.
 
     Args:
         path: the file.
         constants: parameters to add, or to fix, for every cell; dotted keys.
         seeds: replace the values of seed_everything by 0 .. seeds - 1.
+        folds: test on every image in turn, in this many folds by group.
 
     Raises:
         InputError: not a sweep, or one that only W&B's server could run.
@@ -214,6 +220,8 @@ def read_sweep(path: Path, constants: Mapping[str, Any], seeds: int | None = Non
     parameters = {**parameters, **{key: {"value": value} for key, value in constants.items()}}
     if seeds is not None:
         parameters[SEED] = {"values": list(range(seeds))}
+    if folds is not None:
+        parameters |= {"data.folds": {"value": folds}, FOLD: {"values": list(range(folds))}}
     content = {**content, "parameters": parameters}
     check_sweep(path, content)
     return Sweep(path, content)

@@ -31,7 +31,7 @@ def hardware(trainer: pl.Trainer) -> dict[str, Any]:
         "accelerator": accelerator,
         "devices": trainer.num_devices * trainer.num_nodes,
         "gpus": gpus if accelerator == "cuda" else [],
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "precision": str(trainer.precision),
@@ -39,7 +39,7 @@ def hardware(trainer: pl.Trainer) -> dict[str, Any]:
     }
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -57,6 +57,7 @@ def test_a_grid_is_every_combination_seed_by_seed(write: Write):
 def test_folds_are_part_of_a_cell_and_not_of_its_arm(write: Write):
     parameters = {"data.folds": {"value": 2}, "data.fold": {"values": [0, 1]}}
     cells = read_sweep(write(parameters=parameters), {}, seeds=2).cells()
+    assert cells == read_sweep(write(parameters={}), {}, seeds=2, folds=2).cells()
     assert [(c.seed, c.fold, c.arm) for c in cells] == [
         (0, 0, {}),
         (0, 1, {}),
