@@ -18,6 +18,7 @@ COMMANDS = {
     "pull": ("segbench.study.commands:pull", "bring home the runs of a W&B sweep"),
     "compare": ("segbench.report.compare:main", "the verdicts: does it help, and how sure are we?"),
     "benchmark": ("segbench.inference.benchmark:main", "latency, memory and size of its networks"),
+    "pick": ("segbench.report.cost:main", "quality against cost; the best arm within limits"),
     "runs": ("segbench.report.runs_table:main", "list the runs of a study with their scores"),
     "data": ("segbench.data.commands:main", "generate synthetic scenes"),
 }

@@ -29,6 +29,7 @@ class Seed:
         records: run.json of each run.
         curves: the rows of metrics.csv of each run.
         diverged: stopped on NaN, or worse than calling everything the commonest class.
+        benchmark: what was measured of its network, or None.
     """
 
     seed: int
@@ -36,6 +37,7 @@ class Seed:
     records: tuple[dict[str, Any], ...]
     curves: tuple[list[dict[str, float]], ...]
     diverged: bool
+    benchmark: dict[str, Any] | None = None
 
     @property
     def seconds(self) -> float:
@@ -58,6 +60,11 @@ class StudyArm:
         """Of its seeds [S, n, K, K]."""
         kept = [s.counts for s in self.seeds if with_diverged or not s.diverged]
         return np.stack(kept) if kept else np.empty((0, *self.seeds[0].counts.shape), np.int64)
+
+    @property
+    def benchmark(self) -> dict[str, Any] | None:
+        """What was measured of its network: benchmark.json of its first run that has one."""
+        return next((seed.benchmark for seed in self.seeds if seed.benchmark), None)
 
     @property
     def diverged(self) -> int:
@@ -246,6 +253,7 @@ def _seed(
         tuple(record for _, record, _ in runs),
         tuple(run.read_metrics() for run, _, _ in runs),
         stopped or bool(metrics.mean_iou(everything) < metrics.mean_iou(majority)),
+        runs[0][0].read_benchmark(),
     )
 
 

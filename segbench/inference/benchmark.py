@@ -26,14 +26,16 @@ from segbench.inference.load import NETWORK, build_network
 from segbench.inference.memory import peak_memory
 from segbench.inference.onnx import need_onnx
 from segbench.inference.runtimes import RUNTIMES, Prepared, Runtime, installed
-from segbench.inference.timing import STEADY, Timing, interleaved, ratio
+from segbench.inference.timing import interleaved
 from segbench.models import SegmentationNetwork
 from segbench.runs import RunFolder, find_runs
 from segbench.study.plan import arm_name
+from segbench.timings import Timing, ratio
 from segbench.training.provenance import cpu_name, versions
 
 BATCH_ROUNDS = 3  # of whole batches, which take long
 AGREEMENT = 0.05  # between two calls, of the medians
+STEADY = 0.1  # spread between the blocks of one call, as a share, above which a machine is noisy
 
 
 def main(argv: list[str]) -> None:

@@ -28,6 +28,8 @@ def write_run(
     data: str = "d0",
     val: Sequence[float] = (0.1, 0.2, 0.3),
     hardware: dict[str, Any] = HARDWARE,
+    size_mb: float = 40.0,
+    seconds: Sequence[float] | None = None,
 ) -> RunFolder:
     """A run folder as a fit leaves it; ``counts`` are those of its test images [n, K, K]."""
     run = RunFolder(folder / cell_name(arm, seed, fold))
@@ -43,14 +45,18 @@ def write_run(
             "fold": fold,
             "hardware": hardware,
             "seconds": {"fit": 3600.0, "val": 0.0, "test": 0.0},
+            "images_per_second": 50.0,
+            "parameters": int(size_mb * 1e6 / 4),
+            "size_mb": size_mb,
             "fingerprints": {"data": data},
             "scores": {"test": {"mean_iou": float(metrics.mean_iou(counts.sum(0)))}},
         }
     )
-    columns = ("val/mean_iou", "train_clean/mean_iou")
+    columns = ("val/mean_iou", "train_clean/mean_iou", "seconds")
+    since = seconds or [60.0 * (e + 1) for e in range(len(val))]
     run.write_metrics(
         [
-            {"epoch": e, columns[0]: v, columns[1]: 0.5 + 0.1 * e}
+            {"epoch": e, columns[0]: v, columns[1]: 0.5 + 0.1 * e, columns[2]: since[e]}
             for e, v in enumerate(map(float, val))
         ]
     )
