@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": ("segbench.report.compare:main", "the verdicts: does it help, and how sure are we?"),
     "benchmark": ("segbench.inference.benchmark:main", "latency, memory and size of its networks"),
     "pick": ("segbench.report.cost:main", "quality against cost; the best arm within limits"),
+    "export": ("segbench.inference.export:main", "a run as an ONNX model, checked"),
     "runs": ("segbench.report.runs_table:main", "list the runs of a study with their scores"),
     "data": ("segbench.data.commands:main", "generate synthetic scenes"),
 }

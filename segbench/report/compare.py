@@ -15,6 +15,7 @@ from segbench.analysis.study import StudyRuns, read_study
 from segbench.arguments import Arguments
 from segbench.files import write_atomic
 from segbench.report import verdicts
+from segbench.report.cost import cost_sentence
 
 
 def main(argv: list[str]) -> None:
@@ -33,8 +34,12 @@ def main(argv: list[str]) -> None:
         console.width = 160  # a file or a pipe has no edge to wrap at
     for warning in verdicts.warnings_of(study, contrasts):
         console.print(f"warning: {warning}", style="yellow", markup=False)
+    arms = {arm.name: arm for arm in study.arms}
     for contrast in contrasts:
         console.print(verdicts.sentence(contrast, study), markup=False)
+        paid = cost_sentence(contrast, arms.get(contrast.arm), arms.get(contrast.baseline))
+        if paid:
+            console.print(paid, markup=False)
     means = {arm.name: [_mean(study, name, arm.name) for name in SCORES] for arm in study.arms}
     if rules.contrasts == "all_pairs":
         scores = {name: values[list(SCORES).index(rules.metric)] for name, values in means.items()}

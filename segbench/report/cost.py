@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from segbench.analysis.compare import Contrast
 from segbench.analysis.cost import COSTS, ArmCost, Pick, costs, faster, pick
 from segbench.analysis.study import StudyArm, read_study
 from segbench.arguments import Arguments
 from segbench.errors import InputError
 from segbench.files import write_atomic
+from segbench.report.verdicts import METRICS, verdict_words
 
 UNITS = {
     "training": {"s": 1.0, "min": 60.0, "h": 3600.0},
@@ -137,8 +139,19 @@ def pick_sentence(chosen: Pick, limits: dict[str, float], found: Sequence[ArmCos
     )
 
 
-def cost_words(arm: StudyArm, baseline: StudyArm, runtime: str = "eager") -> str | None:
-    """How an arm's network compares with another's in cost; None where it is the same network."""
+def cost_sentence(
+    contrast: Contrast, arm: StudyArm | None, baseline: StudyArm | None, runtime: str = "eager"
+) -> str | None:
+    """What a contrast's difference is paid with; None for one network, or where none is measured.
+
+    Args:
+        contrast: the verdict.
+        arm: its arm, if it is about a single one.
+        baseline: the same of its baseline.
+        runtime: whose latency counts.
+    """
+    if arm is None or baseline is None:
+        return None
     ours, theirs = arm.benchmark, baseline.benchmark
     speed = faster(arm, baseline, runtime)
     if ours is None or theirs is None or speed is None:
@@ -151,7 +164,11 @@ def cost_words(arm: StudyArm, baseline: StudyArm, runtime: str = "eager") -> str
         f"{_times(value, 'faster', 'slower')} [{low:.2f}, {high:.2f}] ({runtime})",
         _times(theirs["size_mb"] / ours["size_mb"], "smaller", "larger"),
     ]
-    return ", ".join(parts)
+    metric = METRICS.get(contrast.metric, contrast.metric)
+    return (
+        f"{contrast.arm} against {contrast.baseline}: {', '.join(parts)}, {metric} "
+        f"{contrast.difference:+.3f}: {verdict_words(contrast)}."
+    )
 
 
 def _times(ratio: float, less: str, more: str, what: str = "") -> str:

@@ -124,6 +124,22 @@ def test_networks_of_one_call_are_paired_and_others_are_not(study: StudyRuns):
     assert apart[2] - apart[1] > paired[2] - paired[1]
 
 
+def test_compare_says_what_a_difference_is_paid_with(segbench: Segbench, study: StudyRuns):
+    folder = study.folders[0]
+    for run in folder.glob("fast*"):
+        content = json.loads((run / "benchmark.json").read_text())
+        cheaper = {"macs": 10**9 // 4, "size_mb": 10.0}
+        RunFolder(run).write_benchmark(content | cheaper)
+    words = " ".join(segbench("compare", folder).split())
+    assert (
+        "fast against slow: 4 x fewer MACs, 10 x faster [10.00, 10.00] (eager), 4 x smaller, "
+        "mean IoU +0.000: equivalent within 0.02."
+    ) in words
+    # measured in the other direction, and not said of one network trained twice
+    assert "small against fast: 4 x more MACs, 1 x faster" in words
+    assert "small against slow: " not in words
+
+
 def test_a_pick_is_the_best_within_limits(study: StudyRuns):
     assert pick(study, {"latency": 100.0}).arm == "fast"
     found = pick(study, {"size": 60.0})
