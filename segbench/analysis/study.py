@@ -30,6 +30,7 @@ class Seed:
         curves: the rows of metrics.csv of each run.
         diverged: stopped on NaN, or worse than calling everything the commonest class.
         benchmark: what was measured of its network, or None.
+        runs: their folders.
     """
 
     seed: int
@@ -37,7 +38,8 @@ class Seed:
     records: tuple[dict[str, Any], ...]
     curves: tuple[list[dict[str, float]], ...]
     diverged: bool
-    benchmark: dict[str, Any] | None = None
+    benchmark: dict[str, Any] | None
+    runs: tuple[RunFolder, ...]
 
     @property
     def seconds(self) -> float:
@@ -254,6 +256,7 @@ def _seed(
         tuple(run.read_metrics() for run, _, _ in runs),
         stopped or bool(metrics.mean_iou(everything) < metrics.mean_iou(majority)),
         runs[0][0].read_benchmark(),
+        tuple(run for run, _, _ in runs),
     )
 
 

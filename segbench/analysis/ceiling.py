@@ -1,0 +1,102 @@
+"""The stride ceiling: how good the best logits of a coarse map could be."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.analysis.segments import IGNORE, Ids
+
+Floats = NDArray[np.float32]
+
+STEPS = 100
+RATE = 0.3
+
+
+def best_logits(truth: Ids, stride: int, classes: int) -> Floats:
+    """Logits of a map of a stride, fitted to the truth itself: cross-entropy after upsampling.
+
+    A network whose last map has this stride and is upsampled bilinearly can reach no other
+    scores, whatever it has learnt. Pooling the truth and going back gives less: what is best
+    under upsampling overshoots at borders. Adam (Kingma & Ba, 2015) from the pooled truth.
+
+    Args:
+        truth: class ids [H, W], 255 = ignore; sides divide by ``stride``.
+        stride: image pixels per pixel of the map.
+        classes: K.
+
+    Returns:
+        logits of the map [K, H / stride, W / stride].
+    """
+    height, width = truth.shape
+    rows, columns = (_upsampling(side, stride) for side in (height, width))
+    wanted = (truth == np.arange(classes, dtype=np.uint8)[:, None, None]).astype(np.float32)
+    weight = (truth != IGNORE).astype(np.float32) / max(1, int((truth != IGNORE).sum()))
+    pooled = wanted.reshape(classes, height // stride, stride, width // stride, stride)
+    logits = np.log(pooled.mean((2, 4)) + 0.02)
+    first, second = np.zeros_like(logits), np.zeros_like(logits)
+    for step in range(1, STEPS + 1):
+        up = rows @ logits @ columns.T
+        up -= up.max(0)
+        np.exp(up, out=up)
+        up /= up.sum(0)
+        gradient = rows.T @ ((up - wanted) * weight) @ columns
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        scale = np.sqrt(second / (1 - 0.999**step)) + 1e-12
+        logits -= RATE * (first / (1 - 0.9**step)) / scale
+    return np.asarray(logits, dtype=np.float32)
+
+
+def upsampled(logits: Floats, stride: int) -> Floats:
+    """Logits of the image from those of the map, as torch's bilinear interpolation has them."""
+    rows, columns = (_upsampling(side * stride, stride) for side in logits.shape[1:])
+    return np.asarray(rows @ logits @ columns.T, dtype=np.float32)
+
+
+def _upsampling(side: int, stride: int) -> Floats:
+    """The matrix of bilinear upsampling along one side, ``align_corners=False`` [side, cells]."""
+    cells = side // stride
+    place = np.clip((np.arange(side) + 0.5) / stride - 0.5, 0, cells - 1)
+    below = np.minimum(place.astype(int), max(0, cells - 2))
+    matrix = np.zeros((side, cells), dtype=np.float32)
+    matrix[np.arange(side), below] = 1 - (place - below)
+    matrix[np.arange(side), np.minimum(below + 1, cells - 1)] += place - below
+    return matrix
+
+
+def ceiling(crops: Sequence[Ids], stride: int, classes: int) -> NDArray[np.int64]:
+    """Confusion counts of the best logits over crops of the truth [K, K]."""
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    for truth in crops:
+        said = upsampled(best_logits(truth, stride, classes), stride).argmax(0)
+        inside = truth != IGNORE
+        codes = truth[inside].astype(np.int64) * classes + said[inside]
+        counts += np.bincount(codes, minlength=classes**2).reshape(classes, classes)
+    return counts
+
+
+def crops_of_classes(
+    truths: Iterator[Ids], classes: int, side: int, most: int, rng: np.random.Generator
+) -> list[Ids]:
+    """Square crops of true class ids around pixels of each class in turn, padded with ignore.
+
+    Args:
+        truths: the test set's.
+        classes: K.
+        side: of a crop, in pixels.
+        most: crops for each class, from as many images.
+        rng: where places come from.
+    """
+    taken = [0] * classes
+    crops = []
+    for ids in truths:
+        for k in range(classes):
+            if taken[k] >= most or not (ids == k).any():
+                continue
+            taken[k] += 1
+            y, x = np.argwhere(ids == k)[rng.integers(int((ids == k).sum()))]
+            padded = np.pad(ids, side, constant_values=IGNORE)
+            top, left = int(y) + side // 2, int(x) + side // 2
+            crops.append(np.ascontiguousarray(padded[top : top + side, left : left + side]))
+    return crops

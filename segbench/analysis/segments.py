@@ -1,0 +1,131 @@
+"""The geometry of right and wrong pixels: borders, segments, bands. Arrays in, arrays out."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+IGNORE = 255
+"""What no score counts; segbench.data.classes has it too, which loads more than is needed here."""
+
+TOUCHED = 0.05
+"""A segment of which no more than this share is right counts as wholly wrong."""
+
+
+class Kind(IntEnum):
+    """What is wrong with a pixel, by where it lies.
+
+    After Bernhard et al., What's Outside the Intersection?, WACV 2024, who tell errors at a
+    segment's border from those in its extent and from segments that are missed or made up.
+    """
+
+    BOUNDARY = 0  # within some pixels of a true border
+    EXTENT = 1  # further inside, of a segment that was found in part
+    SEGMENT = 2  # of a segment missed as a whole, or of one that is not there
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is asked of the true class ids again and again.
+
+    Args:
+        ids: class ids [H, W], 255 = ignore.
+        segments: a number for the connected segment of each pixel, 0 for ignored ones [H, W].
+        sizes: pixels of each segment, the first of them 0 [segments].
+        classes: class of each segment, the first of them meaningless [segments].
+        distance: pixels to the nearest true border, 0 on both of its sides [H, W]; infinite where
+            there is none.
+    """
+
+    ids: Ids
+    segments: NDArray[np.int32]
+    sizes: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    distance: NDArray[np.float32]
+
+    @property
+    def labelled(self) -> Mask:
+        return np.asarray(self.ids != IGNORE)
+
+
+def look_at(ids: Ids) -> Truth:
+    """The geometry of true class ids [H, W]."""
+    segments = connected(ids)
+    sizes = np.bincount(segments.ravel())
+    sizes[0] = 0
+    classes = np.zeros(len(sizes), dtype=np.int64)
+    classes[segments.ravel()] = ids.ravel()
+    edges = borders(ids)
+    distance: NDArray[np.float32] = np.full(ids.shape, np.inf, dtype=np.float32)
+    if edges.any():
+        away = cv2.distanceTransform((~edges).astype(np.uint8), cv2.DIST_L2, 5)
+        distance = np.asarray(away, dtype=np.float32)
+    return Truth(ids, segments, sizes, classes, distance)
+
+
+def connected(ids: Ids) -> NDArray[np.int32]:
+    """Numbers from 1 for the 8-connected segments of equal ids, 0 where ignored [H, W]."""
+    numbers = np.zeros(ids.shape, dtype=np.int32)
+    known = 0
+    for value in np.unique(ids):
+        if value == IGNORE:
+            continue
+        count, labels = cv2.connectedComponents((ids == value).astype(np.uint8), connectivity=8)
+        inside = labels > 0
+        numbers[inside] = labels[inside] + known
+        known += count - 1
+    return numbers
+
+
+def borders(ids: Ids) -> Mask:
+    """The pixels that have one of another class, not of ignore, above, below or beside [H, W]."""
+    found = np.zeros(ids.shape, dtype=bool)
+    for one, other in (
+        ((slice(1, None), slice(None)), (slice(None, -1), slice(None))),
+        ((slice(None), slice(1, None)), (slice(None), slice(None, -1))),
+    ):
+        a, b = ids[one], ids[other]
+        apart = (a != b) & (a != IGNORE) & (b != IGNORE)
+        found[one] |= apart
+        found[other] |= apart
+    return found
+
+
+def kinds(truth: Truth, predicted: Ids, width: float) -> NDArray[np.int8]:
+    """The :class:`Kind` of each wrong pixel, -1 where it is right or ignored [H, W].
+
+    Args:
+        truth: of the image.
+        predicted: class ids [H, W].
+        width: how near to a true border an error counts as its, in pixels.
+    """
+    right = truth.labelled & (predicted == truth.ids)
+    wrong = truth.labelled & ~right
+    hits = np.bincount(truth.segments[right], minlength=len(truth.sizes))
+    missed = hits <= TOUCHED * truth.sizes
+    missed[0] = False
+    made = connected(np.where(truth.labelled, predicted, IGNORE).astype(np.uint8))
+    sizes = np.bincount(made.ravel())
+    overlap = np.bincount(made[right], minlength=len(sizes))
+    made_up = overlap <= TOUCHED * sizes
+    made_up[0] = False
+    whole = missed[truth.segments] | made_up[made]
+    found = np.full(truth.ids.shape, -1, dtype=np.int8)
+    found[wrong] = np.where(truth.distance[wrong] <= width, Kind.BOUNDARY, Kind.EXTENT)
+    found[wrong & whole] = Kind.SEGMENT
+    return found
+
+
+def depth(mask: Mask) -> NDArray[np.float32]:
+    """How many steps of the 8-neighbourhood each pixel of a mask is from its outside [H, W].
+
+    1 at its border, which the image's border is too; 0 outside. Eroding d times with a 3 x 3
+    square takes away what is at most d deep: the band of Boundary IoU (Cheng et al., CVPR 2021).
+    """
+    padded = np.pad(mask.astype(np.uint8), 1)
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_C, 3)[1:-1, 1:-1], dtype=np.float32)

@@ -1,0 +1,102 @@
+"""Colour or context: how well two classes can be told apart without knowing what is around."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segbench.analysis.segments import Ids
+
+Floats = NDArray[np.float64]
+
+WINDOWS = (5, 15)
+"""Sides of the squares of which mean and deviation are taken, in pixels."""
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Pixels of some images.
+
+    Args:
+        features: colour and texture [n, F].
+        classes: true ids [n].
+        groups: a number for the group of images each is from [n].
+    """
+
+    features: Floats
+    classes: NDArray[np.int64]
+    groups: NDArray[np.int64]
+
+
+def texture(image: Ids) -> Floats:
+    """Colour, and its mean and deviation nearby, of an image [H, W, 3]: [H, W, 15]."""
+    pixels = image.astype(np.float32) / 255
+    parts = [pixels]
+    for side in WINDOWS:
+        mean = cv2.blur(pixels, (side, side))
+        square = cv2.blur(pixels**2, (side, side))
+        parts += [mean, np.sqrt(np.maximum(square - mean**2, 0))]
+    return np.concatenate(parts, axis=2).astype(np.float64)
+
+
+def sample_pixels(
+    images: Sequence[tuple[Ids, Ids]],
+    groups: Sequence[int],
+    classes: int,
+    most: int,
+    rng: np.random.Generator,
+) -> Sample:
+    """Pixels of each class, as many of each from every image that has it.
+
+    Args:
+        images: image [H, W, 3] and true ids [H, W] of each.
+        groups: the group of each image.
+        classes: K.
+        most: pixels of a class from an image.
+        rng: where places come from.
+    """
+    features, labels, origins = [], [], []
+    for (image, ids), group in zip(images, groups, strict=True):
+        of_image = texture(image)
+        for k in range(classes):
+            places = np.flatnonzero(ids == k)
+            if len(places):
+                taken = rng.choice(places, min(most, len(places)), replace=False)
+                features.append(of_image.reshape(-1, of_image.shape[2])[taken])
+                labels.append(np.full(len(taken), k))
+                origins.append(np.full(len(taken), group))
+    return Sample(np.concatenate(features), np.concatenate(labels), np.concatenate(origins))
+
+
+def separability(sample: Sample, one: int, other: int) -> float | None:
+    """How well logistic regression tells two classes apart on images it has not seen.
+
+    Returns:
+        the area under the ROC curve, .5 (not at all) to 1, of predictions from folds by group;
+        None where fewer than two groups show both classes.
+    """
+    from sklearn.linear_model import LogisticRegression  # costs a second
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import GroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    chosen = np.isin(sample.classes, (one, other))
+    x, y = sample.features[chosen], sample.classes[chosen] == one
+    groups = sample.groups[chosen]
+    both = [g for g in np.unique(groups) if 0 < y[groups == g].mean() < 1]
+    if len(both) < 2:
+        return None
+    said = np.full(len(y), np.nan)
+    for train, test in GroupKFold(min(FOLDS, len(np.unique(groups)))).split(x, y, groups):
+        if len(np.unique(y[train])) == 2:
+            model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
+            said[test] = model.fit(x[train], y[train]).decision_function(x[test])
+    known = ~np.isnan(said)
+    if len(np.unique(y[known])) < 2:
+        return None
+    return float(roc_auc_score(y[known], said[known]))
