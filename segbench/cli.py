@@ -18,7 +18,7 @@ COMMANDS = {
     "pull": ("segbench.study.commands:pull", "bring home the runs of a W&B sweep"),
     "compare": ("segbench.report.compare:main", "the verdicts: does it help, and how sure are we?"),
     "runs": ("segbench.report.runs_table:main", "list the runs of a study with their scores"),
-    "data": ("segbench.data.commands:main", "generate synthetic scenes"),
+    "data": ("segbench.data.commands:main", "generate, check, split and convert data sets"),
 }
 
 # what a full, read-only or foreign disk answers, and a file where a folder should be
