@@ -10,6 +10,7 @@ from segbench.errors import InputError
 VERBS = {
     "generate": ("segbench.data.commands:generate", "paint synthetic scenes, masks of 8 classes"),
     "check": ("segbench.data.survey.command:main", "all that is wrong or odd in a data set"),
+    "split": ("segbench.data.split:main", "train, val and test by group, classes spread evenly"),
 }
 
 HELP = """\
