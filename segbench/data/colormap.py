@@ -91,7 +91,7 @@ def convert(root: Path, colors: Path, out: Path, ignore_unknown: bool) -> Counte
                 (folder / split / kind).mkdir(parents=True)
         work = partial(_convert, folder, table)
         unknown: Counter[Color] = Counter()
-        for job, found in zip(jobs, in_threads(work, jobs, "converting"), strict=True):
+        for job, found in zip(jobs, in_threads(work, jobs, len(jobs), "converting"), strict=True):
             if found and not ignore_unknown:
                 raise InputError(_complaint(job.pair.mask, found, colors))
             unknown += found

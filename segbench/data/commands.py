@@ -11,6 +11,10 @@ VERBS = {
     "generate": ("segbench.data.commands:generate", "paint synthetic scenes, masks of 8 classes"),
     "check": ("segbench.data.survey.command:main", "all that is wrong or odd in a data set"),
     "split": ("segbench.data.split:main", "train, val and test by group, classes spread evenly"),
+    "prepare floodnet": (
+        "segbench.data.floodnet:main",
+        "the official FloodNet, 8 classes, a quarter as wide",
+    ),
     "prepare colormap": ("segbench.data.colormap:main", "masks in colour to masks of class ids"),
 }
 

@@ -64,8 +64,8 @@ def split(root: Path, out: Path, shares: dict[str, float], seed: int, copy: bool
     classes = read_classes(root / "classes.json")
     pairs = _unsplit_pairs(root)
     with new_folder(out) as folder:  # refuses before the masks are read
-        masks = [pair.mask for pair in pairs]
-        pixels = np.array([*in_threads(lambda mask: _pixels(mask, len(classes)), masks, "reading")])
+        counts = in_threads(lambda pair: _pixels(pair, len(classes)), pairs, len(pairs), "reading")
+        pixels = np.array(list(counts))
         parts = assign([pair.group for pair in pairs], pixels, shares, seed)
         for part, pair in zip(parts, pairs, strict=True):
             for kind, path in (("image", pair.image), ("mask", pair.mask)):
@@ -150,8 +150,8 @@ def _unsplit_pairs(root: Path) -> list[Pair]:
     return pairs
 
 
-def _pixels(mask: Path, num_classes: int) -> NDArray[np.int64]:
-    return np.bincount(read_mask(mask).ravel(), minlength=256)[:num_classes]
+def _pixels(pair: Pair, num_classes: int) -> NDArray[np.int64]:
+    return np.bincount(read_mask(pair.mask).ravel(), minlength=256)[:num_classes]
 
 
 def _report(

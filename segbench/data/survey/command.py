@@ -63,8 +63,8 @@ def _print(found: Survey) -> None:
         sizes = sorted(summary.sizes, key=lambda size: size[0] * size[1])
         span = [f"{width}x{height}" for width, height in dict.fromkeys(sizes[:1] + sizes[-1:])]
         print(
-            f"{split}: {counted(summary.pairs, 'image')} in {counted(summary.groups, 'group')}, "
-            f"{' to '.join(span)} px"
+            f"{split}: {counted(summary.pairs, 'image')} in {counted(summary.groups, 'group')}"
+            + (f", {' to '.join(span)} px" if span else "")
         )
     console.print(_table(found))
     for problem in found.problems:

@@ -82,7 +82,7 @@ def survey(root: Path, near: int) -> Survey:
     if not any(pairs.values()) and not problems:
         raise InputError(_no_pairs(root))
     jobs = [(split, pair) for split in SPLITS for pair in pairs[split]]
-    looks = list(in_threads(lambda job: look_at(*job, len(classes)), jobs, "looking"))
+    looks = list(in_threads(lambda job: look_at(*job, len(classes)), jobs, len(jobs), "looking"))
     splits = {
         split: summary_of([look for look in looks if look.split == split], len(classes))
         for split in SPLITS
