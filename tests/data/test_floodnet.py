@@ -153,7 +153,7 @@ def on_one_core() -> None:
 
 
 def test_killed_in_the_middle_it_goes_on(segbench: Segbench, tmp_path: Path):
-    release = write_release(tmp_path / "large", scale=40)
+    release = write_release(tmp_path / "large", scale=20)
     command = ("data", "prepare", "floodnet", release, "--out")
     running = subprocess.Popen(
         [sys.executable, "-m", "segbench", *map(str, command), "new"],

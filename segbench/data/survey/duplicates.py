@@ -49,8 +49,10 @@ def _blocks(hashes: NDArray[np.uint64], bits: int) -> Iterator[NDArray[np.int64]
     """Block by block: all distances at once would not fit for tens of thousands of images."""
     for top in range(0, len(hashes), _BLOCK):
         for left in range(top, len(hashes), _BLOCK):
-            rows, columns = hashes[top : top + _BLOCK, None], hashes[None, left : left + _BLOCK]
-            distance = np.bitwise_count(rows ^ columns).sum(-1, dtype=np.int64)
+            rows, columns = hashes[top : top + _BLOCK].T, hashes[left : left + _BLOCK].T
+            distance = np.zeros((rows.shape[1], columns.shape[1]), np.uint16)
+            for row, column in zip(rows, columns, strict=True):
+                distance += np.bitwise_count(row[:, None] ^ column)
             i, j = np.nonzero(distance <= bits)
             found = np.stack([i + top, j + left, distance[i, j]], 1)
             yield found[found[:, 0] < found[:, 1]]

@@ -115,11 +115,12 @@ def _alike(
     digests: dict[bytes, set[str]] = {}
     for k in members:
         digests.setdefault(looks[k].digest, set()).add(looks[k].split)
-    if any(len(splits) > 1 for splits in digests.values()):
+    if len(digests) == 1:
         likeness = "the same pixels"
     else:
         inside = set(members)
-        differing = min(bit for (i, _), bit in bits.items() if i in inside)
+        exact = any(len(splits) > 1 for splits in digests.values())
+        differing = 0 if exact else min(bit for (i, _), bit in bits.items() if i in inside)
         likeness = f"near duplicates, {differing} of {BITS} bits differ"
     return (
         f"{_labels([looks[k] for k in members])}: {likeness}, in different splits; keep one, or "
