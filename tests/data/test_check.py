@@ -284,6 +284,7 @@ def test_what_cannot_be_checked(
 ):
     assert "not a folder" in refusal("data", "check", tmp_path / "nowhere")
     assert "a contact sheet is a .png or .jpg" in refusal("data", "check", data, "--sheet", "a.gif")
+    assert "no/x.json: no is not a folder" in refusal("data", "check", data, "--json", "no/x.json")
     assert "give 0 to 126 bits" in refusal("data", "check", data, "--near", 200)
     (data / "classes.json").write_text("[")
     assert "classes.json: not readable as JSON" in refusal("data", "check", data)

@@ -45,6 +45,9 @@ def main(argv: list[str]) -> None:
         raise InputError(f"--near: {options.near}; give 0 to {BITS // 2 - 1} bits")
     if options.sheet and options.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InputError(f"--sheet: {options.sheet}; a contact sheet is a .png or .jpg")
+    for path in (options.sheet, options.json):
+        if path and not path.parent.is_dir():
+            raise InputError(f"{path}: {path.parent} is not a folder; make it first")
     found = survey(options.root, options.near)
     _print(found)
     if options.json:
