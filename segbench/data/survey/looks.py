@@ -40,7 +40,7 @@ class Look:
 class SplitSummary:
     """One split in numbers.
 
-    sizes: images of each (width, height). pixels, images, groups: of each class, int64 [K].
+    sizes: images of each (width, height). pixels, images, groups_with: of each class, int64 [K].
     unread: pairs that could not be decoded and are in none of these.
     """
 
@@ -55,6 +55,7 @@ class SplitSummary:
 
 
 def look_at(split: str, pair: Pair, num_classes: int) -> Look:
+    """Decode a pair and keep what the rules ask for."""
     try:
         image, mask = decode_pair(pair, num_classes)
     except InputError as error:
@@ -73,6 +74,7 @@ def look_at(split: str, pair: Pair, num_classes: int) -> Look:
 
 
 def summary_of(looks: Sequence[Look], num_classes: int) -> SplitSummary:
+    """The sums over the pairs of one split."""
     read = [look for look in looks if look.counts is not None]
     counts = np.array([look.counts for look in read], np.int64).reshape(-1, IGNORE + 1)
     present = counts[:, :num_classes] > 0
