@@ -1,6 +1,7 @@
 """Arguments of the commands that Lightning has no part in."""
 
 import argparse
+import inspect
 from typing import NoReturn
 
 from segbench.errors import InputError
@@ -12,7 +13,7 @@ class Arguments(argparse.ArgumentParser):
     def __init__(self, command: str, description: str | None) -> None:
         super().__init__(
             command,
-            description=description,
+            description=inspect.cleandoc(description or ""),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )

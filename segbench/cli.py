@@ -21,7 +21,7 @@ COMMANDS = {
     "pick": ("segbench.report.cost:main", "quality against cost; the best arm within limits"),
     "export": ("segbench.inference.export:main", "a run as an ONNX model, checked"),
     "runs": ("segbench.report.runs_table:main", "list the runs of a study with their scores"),
-    "data": ("segbench.data.commands:main", "generate synthetic scenes"),
+    "data": ("segbench.data.commands:main", "generate, check, split and convert data sets"),
 }
 
 # what a full, read-only or foreign disk answers, and a file where a folder should be

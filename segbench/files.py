@@ -1,8 +1,13 @@
 """Files that are whole or not there."""
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from segbench.errors import InputError
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -21,3 +26,29 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         if isinstance(error, OSError):  # a full disk does not say which file it was
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill that takes the name ``out`` at the end, in a single rename.
+
+    Raises:
+        InputError: ``out`` is in use; an empty folder is not.
+    """
+    out = out.resolve()
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out}: already in use; name a new or empty folder, or delete it first")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name[:50]}-", dir=out.parent) as temporary:
+        staging = Path(temporary) / "new"
+        staging.mkdir()
+        yield staging
+        staging.rename(out)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A second name for the same bytes, or a copy where the disk allows no hard link."""
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)

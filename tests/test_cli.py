@@ -40,10 +40,32 @@ def test_help_needs_nothing_heavy(segbench: Segbench):
         ("segbench.models", ("pytorch_lightning", "segbench.data", "segbench.task")),
         ("segbench.data.datamodule", ("segbench.models", "segbench.task", "segbench.runs")),
         ("segbench.task", ("segbench.runs", "segbench.training")),
+        *(
+            (f"segbench.data.{module}", ("torch", "albumentations", "scipy", "segbench.runs"))
+            for module in ("survey.command", "split", "colormap", "floodnet")
+        ),
     ],
 )
 def test_arrows_point_one_way(module: str, forbidden: tuple[str, ...]):
     assert not imported_by(f"import {module}") & set(forbidden)
+
+
+def test_the_verbs_of_data_are_listed_before_anything_is_imported(
+    segbench: Segbench, refusal: Segbench
+):
+    assert not imported_by("from segbench.data.commands import main; main(['--help'])") & set(HEAVY)
+    text = segbench("data", "--help")
+    verbs = ("generate", "check", "split", "prepare floodnet", "prepare colormap")
+    assert all(f"\n  {verb} " in text for verb in verbs)
+    assert segbench("data") == segbench("data", "prepare", "--help") == text
+    for verb in verbs:
+        with pytest.raises(SystemExit) as stop:
+            segbench("data", *verb.split(), "--help")
+        assert stop.value.code == 0
+    assert refusal("data", "chekc") == "segbench: data chekc: no such verb; did you mean check?"
+    assert "did you mean prepare floodnet?" in refusal("data", "prepare", "flodnet")
+    assert "data prepare: no such verb" in refusal("data", "prepare")
+    assert "the following arguments are required: --out" in refusal("data", "generate")
 
 
 def test_an_unknown_command_is_refused_with_the_nearest(refusal: Segbench):

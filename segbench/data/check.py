@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from segbench.data.classes import IGNORE
@@ -41,34 +42,49 @@ def check_data_set(data_set: DataSet) -> None:
         passed.touch()
 
 
-def _problem(pair: Pair, num_classes: int) -> str | None:
+def decode_pair(pair: Pair, num_classes: int) -> tuple[Image.Image, NDArray[np.uint8]]:
+    """The image, decoded, and the class ids of its mask.
+
+    Raises:
+        ColorMaskError: the mask is a picture.
+        InputError: either is unreadable or of a wrong depth, they differ in size, or the mask
+            holds ids outside the classes.
+    """
+    mask = read_mask(pair.mask)
     try:
-        mask = read_mask(pair.mask)
         with Image.open(pair.image) as image:
             width, height = image.size
             mode = "16 bits" if _is_deep_png(pair.image) else image.mode
             image.load()  # a file cut short shows only when it is decoded
-    except InputError as error:
-        return str(error)
     except UNREADABLE as error:
-        return f"{pair.image}: not readable as an image ({error}); replace it, or remove the pair"
+        raise InputError(
+            f"{pair.image}: not readable as an image ({error}); replace it, or remove the pair"
+        ) from None
     if mode not in IMAGE_MODES:
-        return (
+        raise InputError(
             f"{pair.image}: an image of mode {mode}; images must have 8 bits per channel, RGB or "
             "grey (which is read as three equal channels)"
         )
     if mask.shape != (height, width):
-        return (
+        raise InputError(
             f"{pair.mask}: is {mask.shape[1]}x{mask.shape[0]} px, its image {width}x{height}; "
             "resize the mask by nearest neighbour"
         )
     ids = np.flatnonzero(np.bincount(mask.ravel(), minlength=IGNORE + 1))
     unknown = [int(i) for i in ids if num_classes <= i != IGNORE]
     if unknown:
-        return (
+        raise InputError(
             f"{pair.mask}: holds the ids {unknown}, classes.json has 0..{num_classes - 1} "
             f"({IGNORE} = ignore); add the classes or mend the mask"
         )
+    return image, mask
+
+
+def _problem(pair: Pair, num_classes: int) -> str | None:
+    try:
+        decode_pair(pair, num_classes)
+    except InputError as error:
+        return str(error)
     return None
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from segbench.errors import InputError
+from segbench.files import write_atomic
 
 IGNORE = 255
 """The mask value of pixels that count neither in the loss nor in any score."""
@@ -54,7 +55,7 @@ def read_classes(path: Path) -> list[SegmentationClass]:
 
 def write_classes(path: Path, classes: Sequence[SegmentationClass]) -> None:
     """Write ``classes`` so that :func:`read_classes` gives them back."""
-    path.write_text(json.dumps([asdict(c) for c in classes], indent=1) + "\n", encoding="utf-8")
+    write_atomic(path, json.dumps([asdict(c) for c in classes], indent=1) + "\n")
 
 
 def _class(entry: dict[str, object]) -> SegmentationClass:

@@ -1,6 +1,6 @@
 """A picture that shows at a glance what a data set holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -15,6 +15,9 @@ _LEGEND_ROW = 24
 _PAPER = (30, 30, 30)
 _IGNORED = (96, 96, 96)
 """The grey of ignored pixels; FloodNet's roads are (140, 140, 140)."""
+
+Entries = list[tuple[str, tuple[int, int, int]]]
+"""Names and RGB colours."""
 
 
 def contact_sheet(
@@ -35,20 +38,61 @@ def contact_sheet(
         The RGB sheet.
     """
     columns = max(1, min(columns, len(images)))
-    palette = np.full((256, 3), _IGNORED, np.uint8)
-    for entry in classes:
-        palette[entry.id] = entry.color
+    palette = _palette(classes)
     cells = [
         np.vstack([_fit(image, cv2.INTER_AREA), _fit(palette[mask], cv2.INTER_NEAREST)])
         for image, mask in zip(images, masks, strict=True)
     ]
-    rows = [
-        _row(cells[start : start + columns], columns) for start in range(0, len(cells), columns)
-    ]
+    legend = _legend(_entries(classes, masks), columns * (_CELL + _GAP))
+    return np.vstack([*_rows(cells, columns), legend])
+
+
+def overlay_sheet(
+    parts: Mapping[str, Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]],
+    classes: Sequence[SegmentationClass],
+    columns: int = 3,
+) -> NDArray[np.uint8]:
+    """Each image beside itself under its coloured mask, part by part with its name above.
+
+    Args:
+        parts: RGB images and their class ids, by the name of their part (a split).
+        classes: the names and colours.
+        columns: images in a row.
+
+    Returns:
+        The RGB sheet.
+    """
+    palette = _palette(classes)
+    strips = []
+    for name, pairs in parts.items():
+        cells = []
+        for image, mask in pairs:
+            photo, labels = _fit(image, cv2.INTER_AREA), _fit(palette[mask], cv2.INTER_NEAREST)
+            cells.append(np.hstack([photo, cv2.addWeighted(photo, 0.5, labels, 0.5, 0)]))
+        strips += [_title(name, 2 * columns * (_CELL + _GAP)), *_rows(cells, columns)]
+    entries = _entries(classes, [mask for pairs in parts.values() for _, mask in pairs])
+    return np.vstack([*strips, _legend(entries, 2 * columns * (_CELL + _GAP))])
+
+
+def _palette(classes: Sequence[SegmentationClass]) -> NDArray[np.uint8]:
+    """The colour of each mask value [256, 3]."""
+    palette = np.full((256, 3), _IGNORED, np.uint8)
+    for entry in classes:
+        palette[entry.id] = entry.color
+    return palette
+
+
+def _entries(classes: Sequence[SegmentationClass], masks: Sequence[NDArray[np.uint8]]) -> Entries:
+    """What the legend explains."""
     ignored = any(np.any(mask == IGNORE) for mask in masks)
     entries = [(entry.name, entry.color) for entry in classes]
-    entries += [("ignored", _IGNORED)] if ignored else []
-    return np.vstack([*rows, _legend(entries, columns * (_CELL + _GAP))])
+    return entries + ([("ignored", _IGNORED)] if ignored else [])
+
+
+def _rows(cells: Sequence[NDArray[np.uint8]], columns: int) -> list[NDArray[np.uint8]]:
+    return [
+        _row(cells[start : start + columns], columns) for start in range(0, len(cells), columns)
+    ]
 
 
 def _fit(picture: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
@@ -64,15 +108,20 @@ def _fit(picture: NDArray[np.uint8], interpolation: int) -> NDArray[np.uint8]:
     return cell
 
 
-def _row(cells: list[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
+def _row(cells: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
     """The cells side by side, filled up to the full width."""
-    row = np.hstack(cells)
-    missing = (columns - len(cells)) * (_CELL + _GAP)
-    padding = np.full((row.shape[0], missing, 3), _PAPER, np.uint8)
-    return np.hstack([row, padding])
+    empty = np.full_like(cells[0], _PAPER)
+    return np.hstack([*cells, *[empty] * (columns - len(cells))])
 
 
-def _legend(entries: list[tuple[str, tuple[int, int, int]]], width: int) -> NDArray[np.uint8]:
+def _title(name: str, width: int) -> NDArray[np.uint8]:
+    strip = Image.new("RGB", (width, _LEGEND_ROW), _PAPER)
+    font = ImageFont.load_default()
+    ImageDraw.Draw(strip).text((_GAP, 6), name, font=font, fill=(255, 255, 255))
+    return np.array(strip)
+
+
+def _legend(entries: Entries, width: int) -> NDArray[np.uint8]:
     """A strip of colour patches with names, in as many lines as the width needs."""
     font = ImageFont.load_default()
     places: list[tuple[int, int, str]] = []

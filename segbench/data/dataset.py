@@ -21,6 +21,8 @@ SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 UNREADABLE = (OSError, SyntaxError, Image.DecompressionBombError)
 """What Pillow raises for files that are no images, damaged, or far too large."""
+COLOR_MODES = ("P", "RGB", "RGBA")
+"""Pillow's modes of masks that show classes as colours."""
 VAL_SHARE = 0.2
 """Share of the images that become validation where a data set brings none."""
 
@@ -81,12 +83,14 @@ def read_data_set(root: Path, folds: int | None = None, fold: int = 0) -> DataSe
             f"synthetic scenes with: segbench data generate --out {root}"
         )
     classes = tuple(read_classes(root / "classes.json"))
-    groups = _read_groups(root / "groups.csv")
-    train, val, test = (_read_split(root / split, groups) for split in SPLITS)
+    groups = read_groups(root / "groups.csv")
+    listed = [list_pairs(root, split, groups) for split in SPLITS]
+    _refuse(line for _, problems in listed for line in problems)
+    train, val, test = (pairs for pairs, _ in listed)
     if not train:
         raise InputError(f"{root / 'train' / 'image'}: no images (*.jpg, *.png) to train on")
     for split in (train, val, test) if folds is None else (train + val + test,):
-        _check_names(split)
+        _refuse(repeated_names(split))
     if folds is not None:
         train, val, test = _split_fold(train + val + test, folds, fold)
     elif not val:
@@ -97,7 +101,7 @@ def read_data_set(root: Path, folds: int | None = None, fold: int = 0) -> DataSe
             "training never saw (or set data.folds to test on every image in turn)"
         )
     if groups:
-        _check_groups(train, val, test)
+        _refuse(groups_across(train, val, test))
     return DataSet(root, classes, tuple(train), tuple(val), tuple(test))
 
 
@@ -110,12 +114,22 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
+class ColorMaskError(InputError):
+    """A mask whose pixels are colours and not class ids."""
+
+
 def read_mask(path: Path) -> NDArray[np.uint8]:
-    """Class ids [H, W], 255 = ignore."""
+    """Class ids [H, W], 255 = ignore.
+
+    Raises:
+        ColorMaskError: an RGB or palette mask.
+        InputError: not readable, or of another mode than 8-bit grey.
+    """
     try:
         with Image.open(path) as mask:
             if mask.mode != "L":
-                raise InputError(
+                kind = ColorMaskError if mask.mode in COLOR_MODES else InputError
+                raise kind(
                     f"{path}: a mask of mode {mask.mode}; masks must be single-channel 8-bit PNGs "
                     "of class ids (mode L)"
                 )
@@ -185,7 +199,8 @@ def _by_group(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
     return members
 
 
-def _read_groups(path: Path) -> dict[str, str]:
+def read_groups(path: Path) -> dict[str, str]:
+    """The group of each image by its stem; empty without the file."""
     if not path.exists():
         return {}
     try:
@@ -203,48 +218,63 @@ def _read_groups(path: Path) -> dict[str, str]:
     return groups
 
 
-def _read_split(folder: Path, groups: dict[str, str]) -> list[Pair]:
+def list_pairs(root: Path, split: str, groups: dict[str, str]) -> tuple[list[Pair], list[str]]:
+    """The pairs in ``root/split``, and a line for each file without a partner or a group.
+
+    An empty ``split`` means ``root/image`` and ``root/mask``.
+    """
+    folder = root / split
     images = sorted(
         path
         for path in (folder / "image").glob("*")
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     )
     stems = {image.stem for image in images}
-    for mask in sorted((folder / "mask").glob("*.png")):
-        if mask.stem not in stems and not mask.name.startswith("."):
-            raise InputError(
-                f"{mask}: has no image in {folder / 'image'}; add it or remove the mask"
-            )
+    problems = [
+        f"{mask}: has no image in {folder / 'image'}; add it or remove the mask"
+        for mask in sorted((folder / "mask").glob("*.png"))
+        if mask.stem not in stems and not mask.name.startswith(".")
+    ]
     pairs = []
     for image in images:
         mask = folder / "mask" / f"{image.stem}.png"
         if not mask.exists():
-            raise InputError(f"{image}: has no mask {mask}; add it or remove the image")
+            problems.append(f"{image}: has no mask {mask}; add it or remove the image")
+            continue
         if groups and image.stem not in groups:
-            raise InputError(
-                f"{folder.parent / 'groups.csv'}: names no group for the image {image.stem}"
-            )
+            problems.append(f"{root / 'groups.csv'}: names no group for the image {image.stem}")
         pairs.append(Pair(image, mask, groups.get(image.stem, image.stem)))
-    return pairs
+    return pairs, problems
 
 
-def _check_names(pairs: Iterable[Pair]) -> None:
+def repeated_names(pairs: Iterable[Pair]) -> list[str]:
+    """A line for each image whose name another one has."""
     seen: dict[str, Path] = {}
+    problems = []
     for pair in pairs:
-        if pair.name in seen:
-            raise InputError(f"{pair.image}: has the name of {seen[pair.name]}; rename one")
-        seen[pair.name] = pair.image
+        first = seen.setdefault(pair.name, pair.image)
+        if first is not pair.image:
+            problems.append(f"{pair.image}: has the name of {first}; rename one")
+    return problems
 
 
-def _check_groups(*splits: Sequence[Pair]) -> None:
+def groups_across(*splits: Sequence[Pair]) -> list[str]:
+    """A line for each group and each further split that it is in."""
     owner: dict[str, int] = {}
+    problems: dict[str, None] = {}
     for number, pairs in enumerate(splits):
         for pair in pairs:
             if owner.setdefault(pair.group, number) != number:
-                raise InputError(
+                problems[
                     f"groups.csv: group {pair.group} is in {SPLITS[owner[pair.group]]} and in "
                     f"{SPLITS[number]}; keep a group in one split"
-                )
+                ] = None
+    return list(problems)
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    for problem in problems:
+        raise InputError(problem)
 
 
 def _digest_of_pair(pair: Pair) -> bytes:

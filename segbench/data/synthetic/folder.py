@@ -1,7 +1,6 @@
 """A folder of synthetic scenes, laid out like any other data set."""
 
 import itertools
-import tempfile
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ from segbench.data.contact_sheet import contact_sheet
 from segbench.data.synthetic.scene import paint_scene
 from segbench.data.synthetic.world import CLASSES
 from segbench.errors import InputError
+from segbench.files import new_folder
 
 MIN_SIZE = 64
 _SHEET_SCENES = 24
@@ -39,15 +39,8 @@ def generate(out: Path, *, train: int, val: int, test: int, size: int, seed: int
         raise InputError(f"scenes {counts}: give at least 1 for train and no negative number")
     if size < MIN_SIZE or seed < 0:
         raise InputError(f"size {size}, seed {seed}: give a size from {MIN_SIZE}, a seed from 0 on")
-    out = out.resolve()
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out}: already in use; name a new or empty folder, or delete it first")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # A sibling, so that the finished data set takes its place in a single rename.
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
-        staging = Path(temporary) / out.name
-        _write_scenes(staging, counts, size, seed)
-        staging.rename(out)
+    with new_folder(out) as folder:
+        _write_scenes(folder, counts, size, seed)
 
 
 def _write_scenes(folder: Path, counts: dict[str, int], size: int, seed: int) -> None:
