@@ -20,6 +20,7 @@ COMMANDS = {
     "benchmark": ("segbench.inference.benchmark:main", "latency, memory and size of its networks"),
     "pick": ("segbench.report.cost:main", "quality against cost; the best arm within limits"),
     "export": ("segbench.inference.export:main", "a run as an ONNX model, checked"),
+    "errors": ("segbench.report.errors:main", "what the networks get wrong, and why"),
     "runs": ("segbench.report.runs_table:main", "list the runs of a study with their scores"),
     "data": ("segbench.data.commands:main", "generate, check, split and convert data sets"),
 }
