@@ -18,6 +18,7 @@ COMMANDS = {
     "pull": ("segbench.study.commands:pull", "bring home the runs of a W&B sweep"),
     "compare": ("segbench.report.compare:main", "the verdicts: does it help, and how sure are we?"),
     "benchmark": ("segbench.inference.benchmark:main", "latency, memory and size of its networks"),
+    "segment": ("segbench.inference.segment:main", "a run's network on images of any size"),
     "runs": ("segbench.report.runs_table:main", "list the runs of a study with their scores"),
     "data": ("segbench.data.commands:main", "generate synthetic scenes"),
 }

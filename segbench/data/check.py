@@ -46,7 +46,7 @@ def _problem(pair: Pair, num_classes: int) -> str | None:
         mask = read_mask(pair.mask)
         with Image.open(pair.image) as image:
             width, height = image.size
-            mode = "16 bits" if _is_deep_png(pair.image) else image.mode
+            mode = "16 bits" if is_deep_png(pair.image) else image.mode
             image.load()  # a file cut short shows only when it is decoded
     except InputError as error:
         return str(error)
@@ -72,7 +72,7 @@ def _problem(pair: Pair, num_classes: int) -> str | None:
     return None
 
 
-def _is_deep_png(path: Path) -> bool:
+def is_deep_png(path: Path) -> bool:
     """Whether a PNG's header says 16 bits; Pillow reads colour of that depth as 8 bits."""
     with path.open("rb") as stream:
         header = stream.read(25)
