@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BLOCK = 256
 """Side of the blocks that a class map is stored in."""
 
-CACHE = 256 * 2**20
+CACHE = 128 * 2**20
 """Bytes of blocks that GDAL may hold; its own limit is a share of the machine's memory."""
 
 

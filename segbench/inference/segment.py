@@ -29,8 +29,8 @@ def main(argv: list[str]) -> None:
     under the classes' colours, at most 2048 px wide or high. A GeoTIFF gives <name>.tif with its
     place on Earth and a colour table; what is no data there becomes 255. Of more than three bands
     the first three count; grey is read as three equal channels. The network sees tiles that
-    overlap, and their logits are blended: memory depends on the tile, beyond that only JPEG and
-    PNG are held as a whole.
+    overlap, and their logits are blended: memory depends on the tile alone, except that a JPEG or
+    PNG is held as a whole.
     """
     options = _options(argv)
     device = device_called(options.device)
