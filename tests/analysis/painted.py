@@ -41,7 +41,7 @@ def study_of_networks(
     for kind in ("image", "truth"):
         (study / "test" / kind).mkdir(parents=True)
     names = [f"scene_{n}" for n in range(len(scenes))]
-    shades = np.array([90, 110, 115, 30], dtype=np.uint8)  # water and road of like colour
+    shades = np.array([110, 110, 110, 30], dtype=np.uint8)  # but for the trees all look alike
     rng = np.random.default_rng(0)
     for name, ids in zip(names, scenes, strict=True):
         Image.fromarray(ids).save(study / "test" / "truth" / f"{name}.png")
