@@ -37,7 +37,7 @@ from segbench.analysis.questions import rules_of
 from segbench.analysis.segments import Ids
 from segbench.analysis.separability import sample_pixels, separability
 from segbench.analysis.study import StudyArm, StudyRuns, read_study
-from segbench.arguments import Arguments
+from segbench.arguments import Arguments, output_file
 from segbench.errors import InputError
 from segbench.files import write_atomic
 from segbench.report.gallery import write_gallery
@@ -340,7 +340,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes (one per core)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write it all as json")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write it all as json")
     parser.add_argument(
         "--gallery", type=Path, metavar="DIR", help="write the worst crops as pictures"
     )
