@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from segbench.errors import InputError
 from segbench.files import write_atomic
@@ -37,19 +38,28 @@ def read_classes(path: Path) -> list[SegmentationClass]:
         ) from None
     except (ValueError, OSError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
+    return as_classes(entries, str(path))
+
+
+def as_classes(entries: Any, where: str) -> list[SegmentationClass]:
+    """A list of {id, name, color}, as JSON has it, checked and ordered by id.
+
+    Raises:
+        InputError: it is none, which names ``where`` it stands.
+    """
     try:
         classes = sorted((_class(entry) for entry in entries), key=lambda c: c.id)
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(
-            f"{path}: must be a list of {{id, name, color}} with color [red, green, blue] "
+            f"{where}: must be a list of {{id, name, color}} with color [red, green, blue] "
             f"in 0..255 ({type(error).__name__}: {error})"
         ) from None
     ids = [c.id for c in classes]
     if not classes or ids != list(range(len(ids))) or len(ids) > IGNORE:
-        raise InputError(f"{path}: ids must be 0, 1, ..., without gap or repeat, but are {ids}")
+        raise InputError(f"{where}: ids must be 0, 1, ..., without gap or repeat, but are {ids}")
     names = [c.name for c in classes]
     if len(set(names)) < len(names):
-        raise InputError(f"{path}: two classes share a name: {names}; give each its own")
+        raise InputError(f"{where}: two classes share a name: {names}; give each its own")
     return classes
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ class FitRecorder(Checkpoint):
         buffers = sum(b.numel() for b in network.buffers())
         self.record |= {
             "seed": self.config["seed_everything"],
+            "classes": [asdict(c) for c in data.classes],
             "fold": self.config["data"]["fold"] if self.config["data"]["folds"] else None,
             "git_commit": provenance.git_commit(),
             "versions": provenance.versions(),
