@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from segbench.arguments import Arguments
 from segbench.errors import InputError
-from segbench.inference.load import NETWORK, build_network
+from segbench.inference.load import NETWORK, build_network, device_called
 from segbench.inference.memory import peak_memory
 from segbench.inference.onnx import need_onnx
 from segbench.inference.runtimes import RUNTIMES, Prepared, Runtime, installed
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
     does meets all of them alike. The results go to benchmark.json in each run folder.
     """
     options = _options(argv)
-    device = _device(options.device)
+    device = device_called(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
     if "onnxruntime" in options.runtimes:
@@ -282,17 +282,6 @@ def _size_of_test_images(study: Path) -> tuple[int, int]:
     if not sizes:
         raise InputError(f"{study}: keeps no test images; say what to measure: --size 750x1000")
     return max(sizes, key=sizes.count)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"--device: {name}; torch finds no CUDA device here")
-    try:
-        return torch.device(name)
-    except RuntimeError:
-        raise InputError(f"--device: {name}; give auto, cpu or cuda") from None
 
 
 def _height_and_width(text: str) -> tuple[int, int]:

@@ -1,8 +1,6 @@
 """Which folder a run writes into, and which checkpoint it goes on from."""
 
 import os
-import pickle
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from torch import nn
 
 from segbench.claim import Claim
 from segbench.errors import InputError
+from segbench.models.weights import read_checkpoint
 from segbench.runs import OUTSIDE_THE_RESULT, RunFolder, cell_name, free_path
 
 CHILD = "SEGBENCH_RUN_DIR"
@@ -96,22 +95,11 @@ def checkpoint(wanted: str | None, run: RunFolder) -> Path | None:
     path = {"best": run.best, "last": run.last}.get(wanted, Path(wanted))
     if not path.is_file():
         raise InputError(f"--ckpt_path {wanted}: there is no {path}")
-    try:
-        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums
-            if archive.testzip() is not None:
-                raise zipfile.BadZipFile
-        torch.load(path, weights_only=True, map_location="cpu")
-    except pickle.UnpicklingError:
-        raise InputError(
-            f"{path}: holds more than tensors and plain values, so loading it could run foreign "
-            "code; only checkpoints that segbench wrote are loaded"
-        ) from None
-    except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        other = "--ckpt_path best" if path != run.best and run.best.exists() else "the beginning"
-        raise InputError(
-            f"{path}: damaged ({type(error).__name__}); go on from {other}"
-            + ("" if other.startswith("--") else f": remove {run.path} and fit again")
-        ) from None
+    if path != run.best and run.best.exists():
+        remedy = "go on from --ckpt_path best"
+    else:
+        remedy = f"go on from the beginning: remove {run.path} and fit again"
+    read_checkpoint(path, remedy)
     return path
 
 
