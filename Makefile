@@ -13,7 +13,7 @@ setup: .venv/ready ## the virtual environment .venv with everything in it
 
 .venv/ready: pyproject.toml
 	@test -d .venv || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev,export,figures,ray]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,export,figures,geo,ray]'
 	@touch $@
 
 data/scenes: | .venv/ready

@@ -19,7 +19,9 @@ COMMANDS = {
     "compare": ("segbench.report.compare:main", "the verdicts: does it help, and how sure are we?"),
     "benchmark": ("segbench.inference.benchmark:main", "latency, memory and size of its networks"),
     "pick": ("segbench.report.cost:main", "quality against cost; the best arm within limits"),
+    "errors": ("segbench.report.errors:main", "what the networks get wrong, and why"),
     "export": ("segbench.inference.export:main", "a run as an ONNX model, checked"),
+    "segment": ("segbench.inference.segment:main", "a run's network on images of any size"),
     "runs": ("segbench.report.runs_table:main", "list the runs of a study with their scores"),
     "data": ("segbench.data.commands:main", "generate, check, split and convert data sets"),
 }

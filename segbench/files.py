@@ -12,13 +12,20 @@ from segbench.errors import InputError
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write ``content`` to ``path`` so that a reader, or a crash, never meets a part of it."""
-    data = content.encode() if isinstance(content, str) else content
+    with replacing(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write into, which takes its name where the block ends well."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent)
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield Path(name)
+        handle = os.open(name, os.O_RDWR)
+        os.fsync(handle)
+        os.close(handle)
         os.chmod(name, 0o644)  # mkstemp's files are private
         os.replace(name, path)
     except BaseException as error:

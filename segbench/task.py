@@ -25,6 +25,7 @@ from segbench.data.datamodule import Sample, SegmentationData
 from segbench.errors import InputError
 from segbench.losses import ClassWeights, LossName, SegmentationLoss, class_weights
 from segbench.models import Architecture, Variant, build_model
+from segbench.models.tiling import tiled_logits
 
 Schedule = Literal["constant", "polynomial", "cosine", "one_cycle"]
 SCHEDULES: dict[Schedule, Callable[[Optimizer, int], LRScheduler]] = {
@@ -144,6 +145,7 @@ class SegmentationTask(pl.LightningModule):
         self.lr, self.weight_decay = lr, weight_decay
         self.make_schedule = SCHEDULES[schedule]
         self.num_classes = num_classes
+        self.eval_tile: int | None = None
         splits = ("train", *VAL_SPLITS, "test")
         self.scores = nn.ModuleDict({f"{s}_scores": EpochScores(num_classes) for s in splits})
 
@@ -156,11 +158,17 @@ class SegmentationTask(pl.LightningModule):
                 f"{data.num_classes}; use the data set it was trained on"
             )
         self.class_names = [c.name for c in data.classes]
+        self.eval_tile = data.eval_tile
         if stage == "fit" and self.class_weights != "none":
             self.loss.weights.copy_(class_weights(self.class_weights, data.class_pixels()))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, K, H, W] of RGB images [N, 3, H, W] with values 0..255."""
+        """Logits [N, K, H, W] of RGB images [N, 3, H, W] with values 0..255.
+
+        In evaluation the images are cut into tiles, where the data module asks for them.
+        """
+        if self.eval_tile is not None and not self.training:
+            return tiled_logits(self.network, images, self.eval_tile, overlap=self.eval_tile // 4)
         logits: Tensor = self.network(images)
         return logits
 

@@ -38,6 +38,8 @@ def test_help_needs_nothing_heavy(segbench: Segbench):
         ("segbench.runs", ("torch", "pytorch_lightning", "segbench.data")),
         ("segbench.metrics", ("torch", "segbench.data")),
         ("segbench.models", ("pytorch_lightning", "segbench.data", "segbench.task")),
+        ("segbench.inference.load", ("pytorch_lightning", "segbench.task", "segbench.training")),
+        ("segbench.inference.segment", ("pytorch_lightning", "segbench.task", "rasterio")),
         ("segbench.data.datamodule", ("segbench.models", "segbench.task", "segbench.runs")),
         ("segbench.task", ("segbench.runs", "segbench.training")),
         *(

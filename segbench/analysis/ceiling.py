@@ -9,7 +9,7 @@ from segbench.analysis.segments import IGNORE, Ids
 
 Floats = NDArray[np.float32]
 
-STEPS = 100
+STEPS = 60
 RATE = 0.3
 
 

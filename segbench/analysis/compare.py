@@ -233,9 +233,10 @@ class _Judge:
         if total is None:
             needed = power.groups_needed(margin, spread(0.6))
             more = f"about {needed - groups} more" if needed else "far more"
+            folds = "" if self.study.folds else ", or use folds"
             return Needed(
                 groups_needed=needed,
-                advice=f"seeds cannot settle it: collect or label {more} test images, or use folds",
+                advice=f"seeds cannot settle it: collect or label {more} test images{folds}",
             )
         if total > seeds:
             looks = [look for look in rules.looks if look >= total]

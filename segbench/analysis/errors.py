@@ -31,7 +31,8 @@ class Flow:
         share_of_missed: of all pixels of ``truth`` that are called something else.
         share_of_false: of all pixels that are called ``predicted`` and are not.
         boundary, extent, segment: shares of the flow by kind of error.
-        iou_lost: what the IoU of ``truth`` would gain if the two were never confused.
+        iou_lost: the part of what the IoU of ``truth`` lacks to 1 that these pixels are; what it
+            would be without them is the sum over its flows and those of others into it.
         leading: in how many seeds it is the largest share of what ``truth`` misses.
     """
 
@@ -237,13 +238,14 @@ def _ratio(part: Any, whole: Any, empty: float = float("nan")) -> Floats:
 
 
 def _lost_to_each(confusion: Counts) -> Floats:
-    """What each class's IoU would gain if it were never confused with another [K, K]."""
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)[..., None].astype(np.float64)
+    """Missed pixels of each class by what they are called, as parts of its union [K, K].
+
+    With the false ones, what flows into a class, they add up to what its IoU lacks to 1.
+    """
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)[..., None]
     union = confusion.sum(-1, keepdims=True) + confusion.sum(-2)[..., None] - hits
-    back = np.swapaxes(confusion, -2, -1)
-    gained = _ratio(hits + confusion, union - back, empty=0.0) - _ratio(hits, union, empty=0.0)
     off = 1 - np.eye(confusion.shape[-1])
-    return np.asarray(gained.mean(0) * off)
+    return np.asarray(_ratio(confusion, union, empty=0.0).mean(0) * off)
 
 
 def _corrected(confusion: Counts, flow: Counts) -> Floats:

@@ -172,10 +172,10 @@ def errors_of(task: Task, classes: int, width: float) -> ImageErrors:
     Raises:
         InputError: a picture that cannot be read, or of another size than the truth.
     """
-    truth = look_at(_read(task.truth))
+    truth = look_at(read_ids(task.truth))
     shape = truth.ids.shape
-    predictions = np.stack([_read(path, shape) for path in task.predictions])
-    confidences = np.stack([_read(path, shape) for path in task.confidences])
+    predictions = np.stack([read_ids(path, shape) for path in task.predictions])
+    confidences = np.stack([read_ids(path, shape) for path in task.confidences])
     widths = (*BANDS, DIAGONAL * float(np.hypot(*shape)))
     of_truth = _bands(truth.ids, truth.labelled, classes)
     inside = truth.labelled
@@ -309,8 +309,8 @@ def _doubts(
     for prediction, confidence in task.others:
         if not candidates.any():
             return []
-        least = np.minimum(least, _read(confidence, shape))
-        candidates &= (_read(prediction, shape) == said) & (least >= SURE * 255)
+        least = np.minimum(least, read_ids(confidence, shape))
+        candidates &= (read_ids(prediction, shape) == said) & (least >= SURE * 255)
     found = []
     for true in np.unique(truth.ids[candidates]):
         for k in np.unique(said[candidates & (truth.ids == true)]):
@@ -344,7 +344,12 @@ def _count(columns: Sequence[NDArray[np.integer]], shape: tuple[int, ...]) -> Co
     return np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
 
 
-def _read(path: Path, shape: tuple[int, ...] | None = None) -> Ids:
+def read_ids(path: Path, shape: tuple[int, ...] | None = None) -> Ids:
+    """A picture of class ids or confidences, uint8 [H, W].
+
+    Raises:
+        InputError: it cannot be read, or has another size than ``shape``.
+    """
     picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if picture is None or picture.ndim != 2 or picture.dtype != np.uint8:
         raise InputError(f"{path}: not readable as a picture of 8 bits; test its run again")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,8 +35,8 @@ class Sample:
 
 def texture(image: Ids) -> Floats:
     """Colour, and its mean and deviation nearby, of an image [H, W, 3]: [H, W, 15]."""
-    pixels = image.astype(np.float32) / 255
-    parts = [pixels]
+    pixels: NDArray[Any] = image.astype(np.float32) / 255
+    parts: list[NDArray[Any]] = [pixels]
     for side in WINDOWS:
         mean = cv2.blur(pixels, (side, side))
         square = cv2.blur(pixels**2, (side, side))

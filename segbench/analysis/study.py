@@ -107,6 +107,11 @@ class StudyRuns:
         return np.array([numbers.get(name, -1) if name else -1 for name in names], dtype=np.intp)
 
     @property
+    def folds(self) -> bool:
+        """Whether every image was tested in turn."""
+        return self.arms[0].seeds[0].records[0]["fold"] is not None
+
+    @property
     def number_of_groups(self) -> int:
         return int(self.groups.max()) + 1
 

@@ -54,7 +54,7 @@ def decode_pair(pair: Pair, num_classes: int) -> tuple[Image.Image, NDArray[np.u
     try:
         with Image.open(pair.image) as image:
             width, height = image.size
-            mode = "16 bits" if _is_deep_png(pair.image) else image.mode
+            mode = "16 bits" if is_deep_png(pair.image) else image.mode
             image.load()  # a file cut short shows only when it is decoded
     except UNREADABLE as error:
         raise InputError(
@@ -88,7 +88,7 @@ def _problem(pair: Pair, num_classes: int) -> str | None:
     return None
 
 
-def _is_deep_png(path: Path) -> bool:
+def is_deep_png(path: Path) -> bool:
     """Whether a PNG's header says 16 bits; Pillow reads colour of that depth as 8 bits."""
     with path.open("rb") as stream:
         header = stream.read(25)

@@ -124,6 +124,9 @@ class SegmentationData(pl.LightningDataModule):
         num_workers: processes that load crops; the result does not depend on it.
         train_clean_images: training images, spread evenly, that are scored whole and unaugmented
             each epoch: the only training score that compares across augmentations.
+        eval_tile: score images in overlapping tiles of this side, a multiple of 32, where whole
+            ones do not fit into memory; null: whole. It changes scores, those of networks that
+            pool over the image most.
         folds: make this many test folds by group out of all images.
         fold: the one that is the test set, from 0.
         seed: order, crops and augmentation; linked to seed_everything.
@@ -139,6 +142,7 @@ class SegmentationData(pl.LightningDataModule):
         batch_size: int = 8,
         num_workers: int = 0,
         train_clean_images: int = 8,
+        eval_tile: int | None = None,
         folds: int | None = None,
         fold: int = 0,
         seed: int = 0,
@@ -158,6 +162,11 @@ class SegmentationData(pl.LightningDataModule):
         ):
             if number is not None and number < least:
                 raise InputError(f"data.{key}: {number}; give {least} or more")
+        if eval_tile is not None and (eval_tile < 64 or eval_tile % 32):
+            raise InputError(
+                f"data.eval_tile: {eval_tile}; give a multiple of 32 from 64 on, or null for whole "
+                "images"
+            )
         if folds is None and fold != 0:
             raise InputError(f"data.fold: {fold} of no folds; set data.folds too")
         self.data_set: DataSet = read_data_set(Path(root), folds, fold)
@@ -168,6 +177,7 @@ class SegmentationData(pl.LightningDataModule):
         self.samples_per_epoch = samples_per_epoch or self._crops_that_cover(sizes)
         self.small = sum(min(size) < crop_size for size in sizes)
         self.num_workers, self.seed = num_workers, seed
+        self.eval_tile = eval_tile
         self.next_epoch = 0
         clean = np.linspace(0, len(self.data_set.train) - 1, train_clean_images).round()
         self.train_clean = [self.data_set.train[int(i)] for i in sorted(set(clean))]
