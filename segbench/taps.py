@@ -5,7 +5,9 @@ zero: it keeps the weights it was drawn with. On the larger map of a whole image
 all the same. Plain arithmetic, for training's warning and for the audit of finished runs alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,33 @@ Taps = NDArray[np.float64]
 PAPER = (6, 12, 18)
 """The rates of Chen et al., Rethinking Atrous Convolution, 2017, for maps of 33 x 33."""
 PAPERS_MAP = 33
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """An ASPP: the rates of its dilated branches, and image pixels per pixel of its map."""
+
+    rates: tuple[int, ...]
+    stride: int
+
+
+DEFAULTS = {"deeplab": Pyramid((3, 6, 9), 16)}
+"""The architectures that have an ASPP, as it is where a configuration says nothing of it."""
+
+
+def pyramid_of(model: Mapping[str, Any]) -> Pyramid | None:
+    """The ASPP of a configuration's ``model`` keys, or None."""
+    usual = DEFAULTS.get(model["architecture"])
+    if usual is None or model.get("aspp") is False:
+        return None
+    rates = tuple(model.get("aspp_rates") or usual.rates)
+    return Pyramid(rates, model.get("output_stride") or usual.stride)
+
+
+def stride_of(model: Mapping[str, Any]) -> int | None:
+    """Image pixels per pixel of the coarsest map, where the architecture may have an ASPP on it."""
+    usual = DEFAULTS.get(model["architecture"])
+    return None if usual is None else model.get("output_stride") or usual.stride
 
 
 def map_side(pixels: int, stride: int) -> int:
