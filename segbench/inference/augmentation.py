@@ -2,8 +2,9 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from segbench.analysis.augmentation import explain
 from segbench.analysis.diagnosis import diagnose
 from segbench.analysis.questions import rules_of
 from segbench.analysis.recipes import Recipe, Recipes, recipes_of
-from segbench.analysis.study import Seed, read_study
+from segbench.analysis.study import read_study
 from segbench.arguments import Arguments
 from segbench.data.audit import Policy, audit_policy
 from segbench.data.contact_sheet import overlay_sheet
@@ -23,6 +24,8 @@ from segbench.errors import InputError
 from segbench.files import write_atomic
 from segbench.inference.at_hand import data_set_of
 from segbench.report import augmentation as report
+from segbench.runs import RunFolder
+from segbench.wording import counted
 
 CROPS = 64
 SHEET_CROPS = 6  # of each arm
@@ -66,95 +69,91 @@ def main(argv: list[str]) -> None:
         _write_sheet(options.sheet, recipes, data)
 
 
-def _policy(recipe: Recipe) -> Policy | None:
-    """An arm's own policy; None where segbench has none of its name any more."""
+def _policy(recipe: Recipe) -> Policy:
+    """An arm's own policy."""
     from segbench.data.augment import POLICIES, CropPolicy  # albumentations brings torch
 
-    config = recipe.arm.seeds[0].runs[0].read_config()["data"]
+    run = recipe.arm.seeds[0].runs[0]
     if recipe.augmentation not in POLICIES:
-        return None
-    return CropPolicy(recipe.augmentation, recipe.strength, config["crop_size"])  # type: ignore[arg-type]
+        raise InputError(
+            f"{run.config}: data.augmentation {recipe.augmentation} is no policy of this segbench; "
+            "take the version that trained it, or give --no-measure"
+        )
+    crop_size = run.read_config()["data"]["crop_size"]
+    return CropPolicy(recipe.augmentation, recipe.strength, crop_size)  # type: ignore[arg-type]
 
 
 def _audit(recipes: Recipes, data: DataSet, crops: int) -> None:
     """Look at every arm's policy, and keep what was seen in its runs."""
-    for recipe in recipes.of:
-        policy = _policy(recipe)
-        if policy is not None:
-            found = audit_policy(policy, data.train, len(data.classes), crops, name=recipe.name)
-            for seed in recipe.arm.seeds:
-                for run in seed.runs:
-                    run.write_probe({"policy": found.as_json()})
+    for one in recipes.of:
+        found = audit_policy(_policy(one), data.train, len(data.classes), crops, name=one.name)
+        for run in (run for seed in one.arm.seeds for run in seed.runs):
+            run.write_probe({"policy": found.as_json()})
 
 
 def _probe(recipes: Recipes, data: DataSet, crops: int, device: str) -> Iterator[str]:
     """Score clean networks on augmented validation crops; what could not be, in words."""
-    clean = {base.name: base for one in recipes.of if (base := recipes.baseline(one))}
-    if not any(base.clean for base in clean.values()):
+    bases = {base.name: base for one in recipes.of if (base := recipes.baseline(one))}
+    clean = [base for base in bases.values() if base.clean]
+    if not clean:
         yield "affinity, for no arm was trained without augmentation"
-    for base in clean.values():
+    for base in clean:
         policies = [one for one in recipes.augmented() if recipes.baseline(one) is base]
-        seeds = [seed for seed in base.arm.seeds if not seed.diverged]
-        there = [seed for seed in seeds if seed.runs[0].best.is_file()]
-        if base.clean and len(there) < len(seeds):
-            yield (
-                f"affinity for {len(seeds) - len(there)} of {len(seeds)} seeds of {base.name}, "
-                "whose checkpoints are not here"
-            )
-        if base.clean and there:
-            _probe_baseline(base, policies, there, data, crops, device)
+        settings = _settings(policies, crops)
+        runs = [seed.runs[0] for seed in base.arm.seeds if not seed.diverged]
+        missing = [run for run in runs if not _has(run.read_probe().get("affinity"), settings)]
+        here = [run for run in missing if run.best.is_file()]
+        if len(here) < len(missing):
+            number = f"{len(missing) - len(here)} of {counted(len(runs), 'seed')}"
+            yield f"affinity for {number} of {base.name}: no checkpoints here"
+        if here:
+            _probe_networks(here, (base, *policies), data, settings, device)
 
 
-def _probe_baseline(
-    base: Recipe,
-    policies: Sequence[Recipe],
-    seeds: Sequence[Seed],
+def _settings(policies: Sequence[Recipe], crops: int) -> dict[str, Any]:
+    """What a probe is of: with the same it is not made again."""
+    from segbench.training.provenance import code_fingerprint  # seconds, for torch
+
+    asked = sorted({(one.augmentation, one.strength) for one in policies})
+    return {"crops": crops, "code": code_fingerprint(), "asked": [list(pair) for pair in asked]}
+
+
+def _has(probe: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> bool:
+    return probe is not None and all(probe.get(key) == settings[key] for key in settings)
+
+
+def _probe_networks(
+    runs: Sequence[RunFolder],
+    recipes: Sequence[Recipe],
     data: DataSet,
-    crops: int,
+    settings: Mapping[str, Any],
     device: str,
 ) -> None:
-    from segbench.inference.load import device_called, load_network  # seconds, for torch
+    """Score networks on crops of their own policy, the first, and of the others."""
+    from segbench.inference.load import device_called, load_network
     from segbench.inference.probe import counts_of_crops, draw_crops
-    from segbench.training.provenance import code_fingerprint
 
-    names = sorted({(one.augmentation, one.strength) for one in policies})
-    settings = {"crops": crops, "code": code_fingerprint(), "asked": [list(name) for name in names]}
-    missing = []
-    for seed in seeds:
-        known = seed.runs[0].read_probe().get("affinity", {})
-        if any(known.get(key) != value for key, value in settings.items()):
-            missing.append(seed.runs[0])
-    if not missing:
-        return
-    drawn = []
-    for recipe in (base, *policies):
-        policy = _policy(recipe)
-        if policy is not None:
-            drawn.append((recipe, draw_crops(policy, data.val, crops)))
-    for run in watched(missing, len(missing), f"networks of {base.name}"):
+    drawn = [(one, draw_crops(_policy(one), data.val, settings["crops"])) for one in recipes]
+    for run in watched(runs, len(runs), f"networks of {recipes[0].name}"):
         network = load_network(run, device_called(device)).network
-        counts = [
-            (one, counts_of_crops(network, pairs, len(data.classes)).tolist())
-            for one, pairs in drawn
-        ]
+        plain, *moved = (counts_of_crops(network, crops, len(data.classes)) for _, crops in drawn)
         rows = [
-            {"augmentation": one.augmentation, "strength": one.strength, "counts": found}
-            for one, found in counts[1:]
+            {"augmentation": one.augmentation, "strength": one.strength, "counts": found.tolist()}
+            for (one, _), found in zip(drawn[1:], moved, strict=True)
         ]
-        run.write_probe({"affinity": {**settings, "plain": counts[0][1], "policies": rows}})
+        run.write_probe({"affinity": {**settings, "plain": plain.tolist(), "policies": rows}})
 
 
 def _write_sheet(path: Path, recipes: Recipes, data: DataSet) -> None:
     """The same images through each arm's policy."""
     places = np.linspace(0, len(data.train) - 1, min(SHEET_CROPS, len(data.train))).round()
     rows = {}
-    for recipe in recipes.of:
-        policy = _policy(recipe)
-        if policy is not None:
-            rows[recipe.name] = [
-                policy(read_image(pair.image), read_mask(pair.mask), np.random.default_rng(number))
-                for number, pair in enumerate(data.train[int(place)] for place in places)
-            ]
+    for one in recipes.of:
+        policy = _policy(one)
+        rows[one.name] = [
+            policy(read_image(pair.image), read_mask(pair.mask), np.random.default_rng(number))
+            for number, pair in enumerate(data.train[int(place)] for place in places)
+        ]
     sheet = overlay_sheet(rows, data.classes)
     encoded = cv2.imencode(path.suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
     write_atomic(path, encoded.tobytes())

@@ -37,13 +37,15 @@ def _could(context: Context, verdicts: Sequence[Comparison]) -> str:
     if not context.blind:
         least = min(branch.seen_in_training for branch in context.branches)
         return f"every tap saw image in training ({least:.0%} of taps and places, on the {maps})."
-    rates = ", ".join(str(branch.rate) for branch in context.blind)
+    rates = ("rate " if len(context.blind) == 1 else "rates ") + ", ".join(
+        str(branch.rate) for branch in context.blind
+    )
     saw = f"saw only padding in training, on the {maps}{_at_test(context)}."
     if len(context.blind) < len(context.branches):
-        return f"beside their centre, the rates {rates} {saw}"
+        return f"beside their centre, the {rates} {saw}"
     if any(one.against == "off" and "better" in one.contrast.verdict for one in verdicts):
-        return f"what helped here is not the dilated branches: their rates {rates} {saw}"
-    return f"ASPP's dilated branches could not help here: their rates {rates} {saw}"
+        return f"what helped here is not the dilated branches: their {rates} {saw}"
+    return f"ASPP's dilated branches could not help here: their {rates} {saw}"
 
 
 def _at_test(context: Context) -> str:
