@@ -71,7 +71,10 @@ KINDS = {
 def effect_table(effects: Sequence[Effect]) -> Table:
     """Differences of test mean IoU, judged together."""
     level = f"{100 * effects[0].contrast.ci_level:.4g} % interval"
-    table = Table(title=f"Effects on test mean IoU: one family of {len(effects)}")
+    table = Table(
+        title=f"Effects on test mean IoU: one family of {len(effects)}, beside the plan's own "
+        "verdicts (segbench compare)"
+    )
     for column in ("question", "contrast", "difference", level, "verdict"):
         table.add_column(column, overflow="fold")
     for effect in effects:
@@ -161,7 +164,7 @@ def explained(one: Diagnosis) -> str:
     """What a diagnosis says beyond the verdict."""
     said = []
     if one.where == "val":
-        said.append(f"On val it is worse: {shown(one.val)}.")
+        said.append(f"On these val images it is worse: {shown(one.val)}.")
     if one.outcome == "hurts":
         said += _causes(one)
     if one.outcome == "inconclusive":

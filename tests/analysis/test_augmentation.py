@@ -245,7 +245,7 @@ def test_a_fall_on_val_alone_is_said_to_be_one(segbench: Segbench, paper: Paper)
     printed, content = told(segbench, paper.folder)
     (diagnosis,) = content["diagnosis"]
     assert (diagnosis["outcome"], diagnosis["where"]) == ("hurts", "val")
-    assert "On val it is worse: -0.150 [" in printed
+    assert "On these val images it is worse: -0.150 [" in printed
     assert "Not looked at: label damage, scale mismatch." in printed
 
 
