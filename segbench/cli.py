@@ -20,6 +20,8 @@ COMMANDS = {
     "benchmark": ("segbench.inference.benchmark:main", "latency, memory and size of its networks"),
     "pick": ("segbench.report.cost:main", "quality against cost; the best arm within limits"),
     "errors": ("segbench.report.errors:main", "what the networks get wrong, and why"),
+    "augmentation": ("segbench.inference.augmentation:main", "why augmentation helps or hurts"),
+    "aspp": ("segbench.inference.aspp:main", "could ASPP help, and did it?"),
     "export": ("segbench.inference.export:main", "a run as an ONNX model, checked"),
     "segment": ("segbench.inference.segment:main", "a run's network on images of any size"),
     "runs": ("segbench.report.runs_table:main", "list the runs of a study with their scores"),
@@ -77,7 +79,7 @@ def main() -> None:
 
 def _run(name: str, argv: list[str]) -> None:
     if name in ("-h", "--help"):
-        commands = "\n".join(f"  {name:10s} {text}" for name, (_, text) in COMMANDS.items())
+        commands = "\n".join(f"  {name:12s} {text}" for name, (_, text) in COMMANDS.items())
         print(HELP.format(commands=commands), end="")
         return
     if name == "--version":

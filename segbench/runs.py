@@ -11,6 +11,7 @@
         test/predictions/<name>.png class ids
         test/confidence/<name>.png  uint8, largest softmax value x 255
         benchmark.json              latency, memory and size of its network, once it is measured
+        probe.json                  what its augmentation does, and tests of its network: probes.py
     <study>/test/image|truth/       the test set once, for whoever has only the run folders
 
 Every write is atomic. A run is found by its run.json, never by the name of a folder.
@@ -111,6 +112,11 @@ class RunFolder:
         return self.path / "benchmark.json"
 
     @property
+    def probe(self) -> Path:
+        """What ``segbench augmentation`` and ``segbench aspp`` measured of it, if they did."""
+        return self.path / "probe.json"
+
+    @property
     def study_test(self) -> Path:
         """The test set's images and truths, shared by the runs of a study."""
         return self.path.parent / "test"
@@ -165,6 +171,26 @@ class RunFolder:
 
     def write_benchmark(self, content: Mapping[str, Any]) -> None:
         write_atomic(self.benchmark, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+    def read_probe(self) -> dict[str, Any]:
+        """probe.json, empty where there is none.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        if not self.probe.exists():
+            return {}
+        try:
+            return dict(json.loads(self.probe.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(
+                f"{self.probe}: not readable ({error}); remove it and measure again"
+            ) from None
+
+    def write_probe(self, part: Mapping[str, Any]) -> None:
+        """Add to probe.json, or replace parts of it."""
+        content = _without_nan(self.read_probe() | dict(part))
+        write_atomic(self.probe, json.dumps(content, allow_nan=False) + "\n")
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
         """One row per epoch; the columns are those of the first row."""

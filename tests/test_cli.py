@@ -37,6 +37,12 @@ def test_help_needs_nothing_heavy(segbench: Segbench):
         ("segbench.training.commands", ("segbench.study", "segbench.analysis")),
         ("segbench.runs", ("torch", "pytorch_lightning", "segbench.data")),
         ("segbench.metrics", ("torch", "segbench.data")),
+        ("segbench.taps", ("torch", "segbench.models")),
+        ("segbench.analysis.diagnosis", ("torch", "segbench.data", "segbench.inference")),
+        ("segbench.report.augmentation", ("torch", "segbench.data", "segbench.inference")),
+        ("segbench.report.aspp", ("torch", "segbench.models", "segbench.inference")),
+        ("segbench.inference.augmentation", ("torch", "albumentations")),  # until it measures
+        ("segbench.inference.aspp", ("torch",)),
         ("segbench.models", ("pytorch_lightning", "segbench.data", "segbench.task")),
         ("segbench.inference.load", ("pytorch_lightning", "segbench.task", "segbench.training")),
         ("segbench.inference.segment", ("pytorch_lightning", "segbench.task", "rasterio")),

@@ -24,6 +24,7 @@ class ASPP(nn.Module):
 
     def __init__(self, fan_in: int, fan_out: int, rates: Sequence[int]) -> None:
         super().__init__()
+        self.rates = list(rates)
         self.branches = nn.ModuleList(
             [conv_bn_relu(fan_in, fan_out, kernel=1)]
             + [conv_bn_relu(fan_in, fan_out, dilation=rate) for rate in rates]

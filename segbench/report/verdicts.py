@@ -36,21 +36,28 @@ def sentence(contrast: Contrast, study: StudyRuns) -> str:
     metric = METRICS.get(contrast.metric, contrast.metric)
     what = f"{factor_name(contrast.factor)} ({contrast.arm} against {contrast.baseline})"
     of = f" of {network}" if (network := common_network(study)) else ""
-    basis = (
+    if contrast.ci_low is None:
+        shown = f"{contrast.difference:+.3f}"
+        return (
+            f"{what} changes the {metric}{of} by {shown} ({basis(contrast)}): "
+            f"{verdict_words(contrast)}."
+        )
+    interval = f"[{contrast.ci_low:+.3f}, {contrast.ci_high:+.3f}]"
+    level = f"{100 * contrast.ci_level:.4g} %"
+    return (
+        f"{what} changes the {metric}{of} by {contrast.difference:+.3f} {interval} "
+        f"({level}, {basis(contrast)}): {verdict_words(contrast)}."
+    )
+
+
+def basis(contrast: Contrast) -> str:
+    """What a contrast rests on, and what it speaks of where that is less than usual."""
+    return (
         f"{counted(contrast.seeds, 'seed')}, {counted(contrast.images, 'image')} in "
         f"{counted(contrast.groups, 'group')}"
         + (f", {counted(contrast.diverged, 'seed')} diverged" if contrast.diverged else "")
         + (", these test images only" if contrast.estimand == "test_set" else "")
         + (", these checkpoints only" if contrast.estimand == "checkpoints" else "")
-    )
-    if contrast.ci_low is None:
-        shown = f"{contrast.difference:+.3f}"
-        return f"{what} changes the {metric}{of} by {shown} ({basis}): {verdict_words(contrast)}."
-    interval = f"[{contrast.ci_low:+.3f}, {contrast.ci_high:+.3f}]"
-    level = f"{100 * contrast.ci_level:.4g} %"
-    return (
-        f"{what} changes the {metric}{of} by {contrast.difference:+.3f} {interval} "
-        f"({level}, {basis}): {verdict_words(contrast)}."
     )
 
 

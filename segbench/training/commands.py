@@ -19,6 +19,7 @@ from segbench.runs import RunFolder, free_path
 from segbench.task import DivergedError
 from segbench.training.checkpoints import best_and_last
 from segbench.training.config import SegbenchCLI
+from segbench.training.context import idle_rates
 from segbench.training.pictures import make_prediction_folders
 from segbench.training.progress import EpochProgress
 from segbench.training.randomness import EpochSeed
@@ -42,6 +43,8 @@ def _fit(cli: SegbenchCLI, run: RunFolder, arm: dict[str, Any]) -> None:
     if start is not None:
         load_weights(cli.model, start)  # are they this network's?
     check_data_set(cli.datamodule.data_set)  # before anything is written or logged
+    if (warning := idle_rates(cli.model.network, cli.datamodule.crop_size)) and _first_process():
+        print(f"segbench: {warning}", file=sys.stderr)
     config = yaml.safe_load(cli.config_text)
     recorder = FitRecorder(run, config, cli.config_text, arm)
     callbacks: list[Any] = [EpochSeed(config["seed_everything"])]
@@ -166,7 +169,7 @@ def _known(error: ValueError) -> Exception:
 def _say_how_to_go_on(run: RunFolder, stopped_by: BaseException | None) -> int:
     if not run.record.exists():
         print("stopped before anything was written", file=sys.stderr)
-    elif "LOCAL_RANK" not in os.environ:
+    elif _first_process():
         print(
             f"stopped; go on with: segbench fit --config {shlex.quote(str(run.config))} "
             f"--run_dir {shlex.quote(str(run.path))} --ckpt_path last",
@@ -174,6 +177,11 @@ def _say_how_to_go_on(run: RunFolder, stopped_by: BaseException | None) -> int:
         )
     # as a shell reports the two signals
     return 128 + (signal.SIGTERM if isinstance(stopped_by, SIGTERMException) else signal.SIGINT)
+
+
+def _first_process() -> bool:
+    """Whether this is what the user started, and none that Lightning started beside it."""
+    return "LOCAL_RANK" not in os.environ
 
 
 def _say_goodbye(run: RunFolder) -> None:

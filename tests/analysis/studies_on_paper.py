@@ -30,8 +30,16 @@ def write_run(
     hardware: dict[str, Any] = HARDWARE,
     size_mb: float = 40.0,
     seconds: Sequence[float] | None = None,
+    train_clean: Sequence[float] | None = None,
+    train: Sequence[float] | None = None,
+    loss: float = 1.0,
+    steps: int = 100,
+    config: dict[str, Any] | None = None,
 ) -> RunFolder:
-    """A run folder as a fit leaves it; ``counts`` are those of its test images [n, K, K]."""
+    """A run folder as a fit leaves it; ``counts`` are those of its test images [n, K, K].
+
+    ``config`` has dotted keys, like the arm, whose own are in config.yaml too.
+    """
     run = RunFolder(folder / cell_name(arm, seed, fold))
     run.test.mkdir(parents=True)
     names = list(images or (f"image_{i:03d}" for i in range(len(counts))))
@@ -46,25 +54,37 @@ def write_run(
             "hardware": hardware,
             "seconds": {"fit": 3600.0, "val": 0.0, "test": 0.0},
             "images_per_second": 50.0,
+            "steps": steps,
             "parameters": int(size_mb * 1e6 / 4),
             "size_mb": size_mb,
             "fingerprints": {"data": data},
             "scores": {"test": {"mean_iou": float(metrics.mean_iou(counts.sum(0)))}},
         }
     )
-    columns = ("val/mean_iou", "train_clean/mean_iou", "seconds")
     since = seconds or [60.0 * (e + 1) for e in range(len(val))]
+    clean = train_clean or [0.5 + 0.1 * e for e in range(len(val))]
     run.write_metrics(
         [
-            {"epoch": e, columns[0]: v, columns[1]: 0.5 + 0.1 * e, columns[2]: since[e]}
-            for e, v in enumerate(map(float, val))
+            {
+                "epoch": e,
+                "train/loss": loss,
+                "train/mean_iou": float((train or clean)[e]),
+                "train_clean/mean_iou": float(clean[e]),
+                "val/mean_iou": float(v),
+                "seconds": since[e],
+            }
+            for e, v in enumerate(val)
         ]
     )
-    run.config.write_text(
-        yaml.safe_dump(
-            {"model": {"architecture": "unet", "backbone": "plain"}, "data": {"root": "x"}}
-        )
-    )
+    content: dict[str, Any] = {
+        "model": {"architecture": "unet", "backbone": "plain"},
+        "data": {"root": "x", "crop_size": 256},
+    }
+    for key, value in (arm | (config or {})).items():
+        if "." in key:
+            section, name = key.split(".")
+            content.setdefault(section, {})[name] = value
+    run.config.write_text(yaml.safe_dump(content))
     return run
 
 

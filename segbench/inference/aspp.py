@@ -1,0 +1,118 @@
+"""``segbench aspp STUDY``: could ASPP help, and did it?"""
+
+import argparse
+import json
+from functools import cache
+from pathlib import Path
+
+from rich.console import Console
+
+from segbench.analysis.aspp import audit, pyramids_of, sizes_in_evaluation
+from segbench.analysis.questions import rules_of
+from segbench.analysis.study import StudyArm, StudyRuns, read_study
+from segbench.arguments import Arguments
+from segbench.data.dataset import DataSet
+from segbench.data.parallel import watched
+from segbench.files import write_atomic
+from segbench.inference.at_hand import data_set_of
+from segbench.report import aspp as report
+from segbench.runs import RunFolder
+from segbench.taps import Pyramid, idle, map_side, mean_seeing
+
+
+def main(argv: list[str]) -> None:
+    """Say whether ASPP could help: what its taps saw in training and see in evaluation.
+
+    A tap that saw padding only was never trained. Where such taps see the test images, and the
+    data set and checkpoints are at hand, the networks are scored with those taps set to zero; that
+    is kept in each run's probe.json. Then ASPP against none, and against as many weights without
+    its context.
+    """
+    options = _options(argv)
+    study = read_study(options.study)
+    pyramids = pyramids_of(study)
+    notes = _measure(study, pyramids, options) if options.measure else []
+    found = audit(study, rules_of(study, {}))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 180  # a file or a pipe has no edge to wrap at
+    for note in [*study.notes, *(f"not measured: {note}" for note in notes)]:
+        console.print(f"warning: {note}", style="yellow", markup=False)
+    for line in report.lines(found):
+        console.print(line, markup=False)
+    console.print(report.branch_table(found))
+    if found.comparisons:
+        console.print(report.verdict_table(found))
+    if options.json:
+        text = json.dumps(report.as_json(found), indent=1, allow_nan=False)
+        write_atomic(options.json, text + "\n")
+
+
+def _measure(
+    study: StudyRuns, pyramids: list[Pyramid | None], options: argparse.Namespace
+) -> list[str]:
+    """Score what has idle taps without them; what could not be, in words."""
+    notes: dict[str, None] = {}
+    for arm, pyramid in zip(study.arms, pyramids, strict=True):
+        if pyramid is None or not _idle(study, arm, pyramid):
+            continue
+        runs = [run for seed in arm.seeds if not seed.diverged for run in seed.runs]
+        code = _code()
+        missing = [run for run in runs if run.read_probe().get("taps", {}).get("code") != code]
+        here = [run for run in missing if run.best.is_file()]
+        if len(here) < len(missing):
+            number = len(missing) - len(here)
+            notes[f"{number} of {len(runs)} runs of {arm.name}: no checkpoints here"] = None
+        for run in watched(here, len(here), f"{arm.name} without idle taps"):
+            data = data_set_of(run, options.data)
+            if isinstance(data, str):
+                notes[data] = None
+                break
+            _score(run, data, options.device)
+    return list(notes)
+
+
+def _idle(study: StudyRuns, arm: StudyArm, pyramid: Pyramid) -> bool:
+    side = map_side(arm.seeds[0].runs[0].read_config()["data"]["crop_size"], pyramid.stride)
+    maps = [
+        (map_side(height, pyramid.stride), map_side(width, pyramid.stride))
+        for height, width in sizes_in_evaluation(study, arm)
+    ]
+    return any(
+        (idle(side, side, rate) & (mean_seeing(maps, rate) > 0)).any() for rate in pyramid.rates
+    )
+
+
+@cache
+def _code() -> str:
+    from segbench.training.provenance import code_fingerprint  # seconds, for torch
+
+    return code_fingerprint()
+
+
+def _score(run: RunFolder, data: DataSet, device: str) -> None:
+    from segbench.inference.load import device_called, load_network
+    from segbench.inference.probe import branches_of, without_idle_taps
+
+    loaded = load_network(run, device_called(device))
+    config = run.read_config()["data"]
+    branches = branches_of(loaded.network, config["crop_size"])
+    found = without_idle_taps(
+        loaded.network, branches, data.test, len(loaded.classes), config.get("eval_tile")
+    )
+    run.write_probe({"taps": {"code": _code(), **found}})
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    parser = Arguments("segbench aspp", main.__doc__)
+    parser.add_argument("study", type=Path, nargs="+", help="a study's folder, or several of one")
+    parser.add_argument("--data", type=Path, help="the data set, where it moved since the runs")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument(
+        "--no-measure",
+        dest="measure",
+        action="store_false",
+        help="only what lies in the run folders already",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write it all as json")
+    return parser.parse_args(argv)

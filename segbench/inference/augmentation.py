@@ -1,0 +1,192 @@
+"""``segbench augmentation STUDY``: why augmentation helps or hurts."""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.console import Console
+
+from segbench.analysis.augmentation import explain
+from segbench.analysis.diagnosis import diagnose
+from segbench.analysis.questions import rules_of
+from segbench.analysis.recipes import Recipe, Recipes, recipes_of
+from segbench.analysis.study import read_study
+from segbench.arguments import Arguments
+from segbench.data.audit import Policy, audit_policy
+from segbench.data.contact_sheet import overlay_sheet
+from segbench.data.dataset import DataSet, read_image, read_mask
+from segbench.data.parallel import watched
+from segbench.errors import InputError
+from segbench.files import write_atomic
+from segbench.inference.at_hand import data_set_of
+from segbench.report import augmentation as report
+from segbench.runs import RunFolder
+from segbench.wording import counted
+
+CROPS = 64
+SHEET_CROPS = 6  # of each arm
+PICTURES = (".png", ".jpg", ".jpeg")
+
+
+def main(argv: list[str]) -> None:
+    """Say why augmentation helps or hurts: what is lost where, by which part, and the cause.
+
+    From the run folders: clean training, validation and test scores, and the effect of each part.
+    Where the data set and checkpoints are at hand also what the policies do to sizes and labels,
+    and to a network that was trained without them; that is kept in each run's probe.json.
+    """
+    options = _options(argv)
+    study = read_study(options.study)
+    recipes = recipes_of(study)
+    data: DataSet | str = "not looked for"
+    if options.measure or options.sheet:
+        data = data_set_of(recipes.of[0].arm.seeds[0].runs[0], options.data)
+    if options.sheet and isinstance(data, str):
+        raise InputError(f"--sheet: {data}")
+    notes = [data] if options.measure and isinstance(data, str) else []
+    if options.measure and not isinstance(data, str):
+        _audit(recipes, data, options.crops)
+        notes += _probe(recipes, data, options.crops, options.device)
+    found = explain(study, rules_of(study, {}))
+    diagnoses = diagnose(found)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 180  # a file or a pipe has no edge to wrap at
+    for note in [*study.notes, *(f"not measured: {note}" for note in notes)]:
+        console.print(f"warning: {note}", style="yellow", markup=False)
+    for line in report.diagnosis_lines(study, diagnoses):
+        console.print(line, markup=False)
+    for table in report.tables(study, found):
+        console.print(table)
+    if options.json:
+        text = json.dumps(report.as_json(found, diagnoses), indent=1, allow_nan=False)
+        write_atomic(options.json, text + "\n")
+    if options.sheet and not isinstance(data, str):
+        _write_sheet(options.sheet, recipes, data)
+
+
+def _policy(recipe: Recipe) -> Policy:
+    """An arm's own policy."""
+    from segbench.data.augment import POLICIES, CropPolicy  # albumentations brings torch
+
+    run = recipe.arm.seeds[0].runs[0]
+    if recipe.augmentation not in POLICIES:
+        raise InputError(
+            f"{run.config}: data.augmentation {recipe.augmentation} is no policy of this segbench; "
+            "take the version that trained it, or give --no-measure"
+        )
+    crop_size = run.read_config()["data"]["crop_size"]
+    return CropPolicy(recipe.augmentation, recipe.strength, crop_size)  # type: ignore[arg-type]
+
+
+def _audit(recipes: Recipes, data: DataSet, crops: int) -> None:
+    """Look at every arm's policy, and keep what was seen in its runs."""
+    for one in recipes.of:
+        found = audit_policy(_policy(one), data.train, len(data.classes), crops, name=one.name)
+        for run in (run for seed in one.arm.seeds for run in seed.runs):
+            run.write_probe({"policy": found.as_json()})
+
+
+def _probe(recipes: Recipes, data: DataSet, crops: int, device: str) -> Iterator[str]:
+    """Score clean networks on augmented validation crops; what could not be, in words."""
+    bases = {base.name: base for one in recipes.of if (base := recipes.baseline(one))}
+    clean = [base for base in bases.values() if base.clean]
+    if not clean:
+        yield "affinity, for no arm was trained without augmentation"
+    for base in clean:
+        policies = [one for one in recipes.augmented() if recipes.baseline(one) is base]
+        settings = _settings(policies, crops)
+        runs = [seed.runs[0] for seed in base.arm.seeds if not seed.diverged]
+        missing = [run for run in runs if not _has(run.read_probe().get("affinity"), settings)]
+        here = [run for run in missing if run.best.is_file()]
+        if len(here) < len(missing):
+            number = f"{len(missing) - len(here)} of {counted(len(runs), 'seed')}"
+            yield f"affinity for {number} of {base.name}: no checkpoints here"
+        if here:
+            _probe_networks(here, (base, *policies), data, settings, device)
+
+
+def _settings(policies: Sequence[Recipe], crops: int) -> dict[str, Any]:
+    """What a probe is of: with the same it is not made again."""
+    from segbench.training.provenance import code_fingerprint  # seconds, for torch
+
+    asked = sorted({(one.augmentation, one.strength) for one in policies})
+    return {"crops": crops, "code": code_fingerprint(), "asked": [list(pair) for pair in asked]}
+
+
+def _has(probe: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> bool:
+    return probe is not None and all(probe.get(key) == settings[key] for key in settings)
+
+
+def _probe_networks(
+    runs: Sequence[RunFolder],
+    recipes: Sequence[Recipe],
+    data: DataSet,
+    settings: Mapping[str, Any],
+    device: str,
+) -> None:
+    """Score networks on crops of their own policy, the first, and of the others."""
+    from segbench.inference.load import device_called, load_network
+    from segbench.inference.probe import counts_of_crops, draw_crops
+
+    drawn = [(one, draw_crops(_policy(one), data.val, settings["crops"])) for one in recipes]
+    for run in watched(runs, len(runs), f"networks of {recipes[0].name}"):
+        network = load_network(run, device_called(device)).network
+        plain, *moved = (counts_of_crops(network, crops, len(data.classes)) for _, crops in drawn)
+        rows = [
+            {"augmentation": one.augmentation, "strength": one.strength, "counts": found.tolist()}
+            for (one, _), found in zip(drawn[1:], moved, strict=True)
+        ]
+        run.write_probe({"affinity": {**settings, "plain": plain.tolist(), "policies": rows}})
+
+
+def _write_sheet(path: Path, recipes: Recipes, data: DataSet) -> None:
+    """The same images through each arm's policy."""
+    places = np.linspace(0, len(data.train) - 1, min(SHEET_CROPS, len(data.train))).round()
+    rows = {}
+    for one in recipes.of:
+        policy = _policy(one)
+        rows[one.name] = [
+            policy(read_image(pair.image), read_mask(pair.mask), np.random.default_rng(number))
+            for number, pair in enumerate(data.train[int(place)] for place in places)
+        ]
+    sheet = overlay_sheet(rows, data.classes)
+    encoded = cv2.imencode(path.suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
+    write_atomic(path, encoded.tobytes())
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    parser = Arguments("segbench augmentation", main.__doc__)
+    parser.add_argument("study", type=Path, nargs="+", help="a study's folder, or several of one")
+    parser.add_argument("--data", type=Path, help="the data set, where it moved since the runs")
+    parser.add_argument(
+        "--crops", type=_crops, default=CROPS, help=f"to look at, of each policy ({CROPS})"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument(
+        "--no-measure",
+        dest="measure",
+        action="store_false",
+        help="only what lies in the run folders already",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write it all as json")
+    parser.add_argument(
+        "--sheet", type=_picture, metavar="FILE", help="crops of each arm with labels: .png, .jpg"
+    )
+    return parser.parse_args(argv)
+
+
+def _crops(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give 1 or more")
+    return int(text)
+
+
+def _picture(text: str) -> Path:
+    if Path(text).suffix.lower() not in PICTURES:
+        raise InputError(f"--sheet: {text}; a contact sheet is a .png or .jpg")
+    return Path(text)
