@@ -1,6 +1,7 @@
 """What the tests share: a small data set, and segbench's own door."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,12 @@ from segbench import cli
 def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nothing that other runs remembered, and nothing left behind for them."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> None:
+    """Heard, by the processes of the tests too, even where a shell runs them in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
