@@ -359,8 +359,11 @@ def test_a_baseline_differs_in_augmentation_alone(paper: Paper, refusal: Segbenc
 def test_a_damaged_probe_is_refused_by_name(paper: Paper, refusal: Segbench):
     (run, *_) = paper.arm("none")
     paper.arm("full")
-    run.probe.write_text("{")
-    assert str(run.probe) in refusal("augmentation", paper.folder, "--no-measure")
+    for content in ("{", "[]", '{"policy": {"draws": 3}}', '{"affinity": {"crops": 3}}'):
+        run.probe.write_text(content)
+        line = refusal("augmentation", paper.folder, "--no-measure")
+        assert line.startswith(f"segbench: {run.probe}: not readable")
+        assert "remove it and measure again" in line
 
 
 def test_affinity_and_diversity_by_hand(segbench: Segbench, paper: Paper):
