@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+from pathlib import Path
 from typing import NoReturn
 
 from segbench.errors import InputError
@@ -20,3 +21,13 @@ class Arguments(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; {self.prog} --help tells more")
+
+
+def output_file(text: str) -> Path:
+    """The type of an option that names a file to write: refused before the work, not after."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path}: {path.parent} is not a folder; make it first")
+    return path

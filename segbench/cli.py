@@ -55,27 +55,15 @@ commands:
 def main() -> None:
     """Exit codes: 0 done, 1 failed, 2 bad input (one line on stderr), 130 interrupted."""
     name, *argv = sys.argv[1:] or ["--help"]
-    if name in ("-h", "--help"):
-        commands = "\n".join(f"  {name:12s} {text}" for name, (_, text) in COMMANDS.items())
-        print(HELP.format(commands=commands), end="")
-        return
-    if name == "--version":
-        print(__version__)
-        return
     try:
-        if name not in COMMANDS:
-            near = get_close_matches(name, COMMANDS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(COMMANDS)}"
-            raise InputError(f"{name}: no such command; {hint}")
-        if os.environ.keys() & PART_OF_A_STUDY:
-            from segbench.study.leash import die_with_parent
-
-            die_with_parent()
-        module, function = COMMANDS[name][0].split(":")
-        getattr(import_module(module), function)(argv)
+        _run(name, argv)
+        sys.stdout.flush()
     except InputError as error:
         print(f"segbench: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # whoever reads our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         if error.errno not in THE_DISKS:
             raise
@@ -87,3 +75,23 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _run(name: str, argv: list[str]) -> None:
+    if name in ("-h", "--help"):
+        commands = "\n".join(f"  {name:12s} {text}" for name, (_, text) in COMMANDS.items())
+        print(HELP.format(commands=commands), end="")
+        return
+    if name == "--version":
+        print(__version__)
+        return
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(COMMANDS)}"
+        raise InputError(f"{name}: no such command; {hint}")
+    if os.environ.keys() & PART_OF_A_STUDY:
+        from segbench.study.leash import die_with_parent
+
+        die_with_parent()
+    module, function = COMMANDS[name][0].split(":")
+    getattr(import_module(module), function)(argv)

@@ -111,3 +111,21 @@ def test_a_folder_without_runs_is_refused(refusal: Segbench, tmp_path: Path):
 
 def test_evaluation_needs_to_know_of_what(refusal: Segbench, scenes: Path):
     assert "--run_dir" in refusal("test", "--data.root", scenes)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path):
+    shell = f"'{sys.executable}' -m segbench --help | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("compare", "s", "--csv"), ("errors", "s", "--json"), ("pick", "s", "--json")]
+)
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    refusal: Segbench, command: tuple[str, ...], tmp_path: Path
+):
+    assert "nowhere is not a folder; make it first" in refusal(*command, "nowhere/x")
+    assert "is a folder; name a file" in refusal(*command, tmp_path)

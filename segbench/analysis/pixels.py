@@ -3,20 +3,21 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.analysis.segments import Ids, Kind, Mask, Truth, depth, kinds, look_at
+from segbench.analysis.segments import IGNORE, Ids, Kind, Mask, Truth, depth, kinds, look_at
 from segbench.analysis.study import StudyArm, StudyRuns
 from segbench.errors import InputError
 from segbench.runs import RunFolder
 
 Counts = NDArray[np.int64]
+T = TypeVar("T")
 
 BANDS = (2.0, 4.0, 8.0)
 """Widths of the bands of Boundary IoU in pixels; the last one is DIAGONAL of the diagonal."""
@@ -90,7 +91,6 @@ class ImageErrors:
         agreed: pixels by true class and number of seeds that are wrong there [K, S + 1].
         ensemble: pixels by truth and the seeds' vote, weighted by confidence [K, K].
         doubted: pixels by truth and prediction, of areas in ``doubts`` [S, K, K].
-        places: the largest areas of each confusion.
         doubts: areas in which all networks are sure of one other class than the label.
     """
 
@@ -106,7 +106,6 @@ class ImageErrors:
     agreed: Counts
     ensemble: Counts
     doubted: Counts
-    places: tuple[Area, ...]
     doubts: tuple[Area, ...]
 
 
@@ -143,16 +142,13 @@ def _stored(runs: Sequence[RunFolder], name: str) -> tuple[Path, Path]:
     raise InputError(f"{runs[0].test / 'predictions'}: has no prediction of {name}")
 
 
-def look_at_images(
-    tasks: Sequence[Task], classes: int, width: float, workers: int
-) -> Iterator[ImageErrors]:
-    """The counts of each image, in order, by processes of which each has one core."""
-    one: Callable[[Task], ImageErrors] = partial(errors_of, classes=classes, width=width)
+def by_image(look: Callable[[Task], T], tasks: Sequence[Task], workers: int) -> Iterator[T]:
+    """``look`` at each image, in order, by processes of which each has one core."""
     if workers < 2 or len(tasks) < 2 * workers:
-        yield from map(one, tasks)
+        yield from map(look, tasks)
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread) as pool:
-        yield from pool.map(one, tasks, chunksize=4)
+        yield from pool.map(look, tasks, chunksize=4)
 
 
 def _one_thread() -> None:
@@ -162,7 +158,7 @@ def _one_thread() -> None:
 def summed(found: Iterable[ImageErrors]) -> dict[str, Counts]:
     """All counts, stacked by image: the first axis of each [n, ...]."""
     images = list(found)
-    names = [field.name for field in fields(ImageErrors) if field.name not in ("places", "doubts")]
+    names = [field.name for field in fields(ImageErrors) if field.name != "doubts"]
     return {name: np.stack([getattr(one, name) for one in images]) for name in names}
 
 
@@ -177,7 +173,7 @@ def errors_of(task: Task, classes: int, width: float) -> ImageErrors:
     predictions = np.stack([read_ids(path, shape) for path in task.predictions])
     confidences = np.stack([read_ids(path, shape) for path in task.confidences])
     widths = (*BANDS, DIAGONAL * float(np.hypot(*shape)))
-    of_truth = _bands(truth.ids, truth.labelled, classes)
+    of_truth = depth(truth.ids)
     inside = truth.labelled
     bins = np.digitize(truth.distance[inside], NEAR[1:-1], right=True)
     true = truth.ids[inside].astype(np.int64)
@@ -208,7 +204,6 @@ def errors_of(task: Task, classes: int, width: float) -> ImageErrors:
                 for one in predictions
             ]
         ),
-        places=tuple(_places(task.name, truth, predictions, classes)),
         doubts=tuple(area for area, _ in doubts),
     )
 
@@ -228,32 +223,31 @@ def _of_seed(
     kind = kinds(truth, predicted, width)
     wrong = kind >= 0
     flow = _count((truth.ids[wrong], predicted[wrong], kind[wrong]), (classes, classes, len(Kind)))
-    of_prediction = _bands(predicted, inside, classes)
-    hits = np.zeros((classes, len(widths)), dtype=np.int64)
-    union = np.zeros_like(hits)
-    for number, band in enumerate(widths):
-        here = (of_truth > 0) & (of_truth <= band)
-        there = (of_prediction > 0) & (of_prediction <= band)
-        hits[:, number] = (here & there).sum((1, 2))
-        union[:, number] = (here | there).sum((1, 2))
+    deep = depth(np.where(inside, predicted, IGNORE).astype(np.uint8))[inside]
+    true_deep = of_truth[inside]
+    right = true == said
+    here, there = (_within(ids, d, widths, classes) for ids, d in ((true, true_deep), (said, deep)))
+    hits = _within(true[right], np.maximum(deep, true_deep)[right], widths, classes)
     near = (classes, len(NEAR) - 1)
     near_wrong = _count((true[true != said], bins[true != said]), near)
     found, replaced = _found(truth, predicted, classes)
     return {
         "flow": flow,
         "confusion": _count((true, said), (classes, classes)),
-        **{"band_hits": hits, "band_union": union, "near_wrong": near_wrong},
+        **{"band_hits": hits, "band_union": here + there - hits, "near_wrong": near_wrong},
         **{"found": found, "replaced": replaced},
     }
 
 
-def _bands(ids: Ids, inside: Mask, classes: int) -> NDArray[np.float32]:
-    """:func:`depth` of each class [K, H, W]."""
-    found = np.zeros((classes, *ids.shape), dtype=np.float32)
-    for k in np.unique(ids[inside]):
-        if k < classes:
-            found[k] = depth((ids == k) & inside)
-    return found
+def _within(
+    ids: NDArray[np.int64], deep: NDArray[np.float32], widths: Sequence[float], classes: int
+) -> Counts:
+    """Pixels of each class that are no deeper than each width [K, W]."""
+    order = np.argsort(widths)
+    steps = np.digitize(np.arange(256), np.asarray(widths)[order], right=True)
+    bins = steps[np.minimum(deep, 255).astype(np.uint8)]  # depths are whole numbers
+    counts = _count((ids, bins), (classes, len(widths) + 1)).cumsum(1)
+    return np.asarray(counts[:, np.argsort(order)])
 
 
 def _objects(truth: Truth) -> tuple[Counts, NDArray[np.intp]]:
@@ -263,8 +257,7 @@ def _objects(truth: Truth) -> tuple[Counts, NDArray[np.intp]]:
 def _found(truth: Truth, predicted: Ids, classes: int) -> tuple[Counts, Counts]:
     """Objects that were found [K, Z], and the others by what took their place [K, K]."""
     number, inside = len(truth.sizes), truth.labelled
-    taken = np.zeros((number, classes), dtype=np.int64)
-    np.add.at(taken, (truth.segments[inside], predicted[inside]), 1)
+    taken = _count((truth.segments[inside], predicted[inside]), (number, classes))
     hits = taken[np.arange(number), truth.classes % classes]
     hit = (hits >= HIT * truth.sizes)[1:]
     kind, size = _objects(truth)
@@ -276,26 +269,32 @@ def _found(truth: Truth, predicted: Ids, classes: int) -> tuple[Counts, Counts]:
 
 def _vote(predictions: Ids, confidences: Ids, classes: int) -> NDArray[np.intp]:
     """What the seeds say together [n], of ids and confidences [S, n]."""
-    votes = np.zeros((classes, predictions.shape[1]), dtype=np.int32)
-    for said, sure in zip(predictions, confidences, strict=True):
-        for k in range(classes):
-            votes[k] += np.where(said == k, sure.astype(np.int32) + 1, 0)
-    return np.asarray(votes.argmax(0))
+    said = predictions[0].astype(np.intp)
+    open_ = np.flatnonzero((predictions != predictions[0]).any(0))
+    votes = np.zeros((classes, len(open_)), dtype=np.int32)
+    place = np.arange(len(open_))
+    for one, sure in zip(predictions[:, open_], confidences[:, open_], strict=True):
+        votes[one, place] += sure.astype(np.int32) + 1
+    said[open_] = votes.argmax(0)
+    return np.asarray(said)
 
 
-def _places(
-    name: str, truth: Truth, predictions: Ids, classes: int, most: int = 2
-) -> Iterator[Area]:
-    """The largest areas in which at least half of the seeds make the same mistake."""
-    inside = truth.labelled
-    for k in range(classes):
-        agree = (predictions == k).mean(0)
-        mistaken = inside & (truth.ids != k) & (agree >= 0.5)
-        for true in np.unique(truth.ids[mistaken]):
-            mask = mistaken & (truth.ids == true)
-            for area, part in _areas(name, mask, int(true), k, agree)[:most]:
-                del part
-                yield area
+def places_of(task: Task, pairs: Sequence[tuple[int, int]], most: int = 2) -> list[Area]:
+    """The largest areas in which at least half of the seeds make the same mistake.
+
+    Args:
+        task: an image.
+        pairs: mistakes to look for, true class and prediction.
+        most: areas of each.
+    """
+    truth = read_ids(task.truth)
+    predictions = np.stack([read_ids(path, truth.shape) for path in task.predictions])
+    found: list[Area] = []
+    for true, predicted in pairs:
+        share = (predictions == predicted).mean(0)
+        mask = (truth == true) & (share >= 0.5)
+        found += [area for area, _ in _areas(task.name, mask, true, predicted, share)[:most]]
+    return found
 
 
 def _doubts(
@@ -327,20 +326,22 @@ def _areas(
         mask.astype(np.uint8), connectivity=8
     )
     found = []
-    for number in range(1, count):
+    for number in 1 + np.flatnonzero(stats[1:count, cv2.CC_STAT_AREA] >= SMALLEST):
         left, top, w, h, pixels = (int(v) for v in stats[number])
-        if pixels >= SMALLEST:
-            part = np.asarray(labels == number)
-            box = (top, left, top + h, left + w)
-            found.append(
-                (Area(name, true, predicted, box, pixels, float(share[part].mean())), part)
-            )
+        box = (slice(top, top + h), slice(left, left + w))
+        part = np.zeros(mask.shape, dtype=bool)
+        part[box] = labels[box] == number
+        bounds = (top, left, top + h, left + w)
+        area = Area(name, true, predicted, bounds, pixels, float(share[box][part[box]].mean()))
+        found.append((area, part))
     return sorted(found, key=lambda one: -one[0].pixels)
 
 
 def _count(columns: Sequence[NDArray[np.integer]], shape: tuple[int, ...]) -> Counts:
     """How often each combination of the columns' values occurs [shape]."""
-    flat = np.ravel_multi_index([np.asarray(c, dtype=np.int64) for c in columns], shape)
+    flat = columns[0].astype(np.int64)
+    for column, length in zip(columns[1:], shape[1:], strict=True):
+        flat = flat * length + column
     return np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
 
 

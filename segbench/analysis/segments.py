@@ -72,12 +72,11 @@ def connected(ids: Ids) -> NDArray[np.int32]:
     """Numbers from 1 for the 8-connected segments of equal ids, 0 where ignored [H, W]."""
     numbers = np.zeros(ids.shape, dtype=np.int32)
     known = 0
-    for value in np.unique(ids):
-        if value == IGNORE:
-            continue
-        count, labels = cv2.connectedComponents((ids == value).astype(np.uint8), connectivity=8)
-        inside = labels > 0
-        numbers[inside] = labels[inside] + known
+    for value in np.flatnonzero(np.bincount(ids.ravel(), minlength=256)[:IGNORE]):
+        mask = ids == value
+        count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+        numbers += labels
+        numbers[mask] += known
         known += count - 1
     return numbers
 
@@ -114,18 +113,30 @@ def kinds(truth: Truth, predicted: Ids, width: float) -> NDArray[np.int8]:
     overlap = np.bincount(made[right], minlength=len(sizes))
     made_up = overlap <= TOUCHED * sizes
     made_up[0] = False
-    whole = missed[truth.segments] | made_up[made]
+    whole = missed[truth.segments[wrong]] | made_up[made[wrong]]
+    near = np.where(truth.distance[wrong] <= width, Kind.BOUNDARY, Kind.EXTENT)
     found = np.full(truth.ids.shape, -1, dtype=np.int8)
-    found[wrong] = np.where(truth.distance[wrong] <= width, Kind.BOUNDARY, Kind.EXTENT)
-    found[wrong & whole] = Kind.SEGMENT
+    found[wrong] = np.where(whole, Kind.SEGMENT, near)
     return found
 
 
-def depth(mask: Mask) -> NDArray[np.float32]:
-    """How many steps of the 8-neighbourhood each pixel of a mask is from its outside [H, W].
+def depth(ids: Ids) -> NDArray[np.float32]:
+    """How many steps of the 8-neighbourhood each pixel is from the outside of its class [H, W].
 
-    1 at its border, which the image's border is too; 0 outside. Eroding d times with a 3 x 3
-    square takes away what is at most d deep: the band of Boundary IoU (Cheng et al., CVPR 2021).
+    1 at its border, which that of the image and of what is ignored are too; 0 where it is ignored.
+    Eroding a class's mask d times with a 3 x 3 square takes away what is at most d deep: the band
+    of Boundary IoU (Cheng et al., CVPR 2021). One transform does for all classes: the nearest
+    pixel of another class lies just behind the nearest border pixel, whosever that is.
     """
-    padded = np.pad(mask.astype(np.uint8), 1)
-    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_C, 3)[1:-1, 1:-1], dtype=np.float32)
+    padded = np.pad(ids, 1, constant_values=IGNORE)
+    inside = padded[1:-1, 1:-1]
+    edge = np.zeros(ids.shape, dtype=bool)
+    height, width = ids.shape
+    for y in range(3):
+        for x in range(3):
+            edge |= padded[y : y + height, x : x + width] != inside
+    edge |= inside == IGNORE
+    if not edge.any():
+        return np.full(ids.shape, np.inf, dtype=np.float32)
+    away = cv2.distanceTransform((~edge).view(np.uint8), cv2.DIST_C, 3)
+    return np.where(inside == IGNORE, 0, away + 1).astype(np.float32)

@@ -12,7 +12,7 @@ from segbench.analysis.compare import Contrast, compare, per_class
 from segbench.analysis.curves import difference, fluctuation, overfitting
 from segbench.analysis.questions import SCORES, rules_of
 from segbench.analysis.study import StudyRuns, read_study
-from segbench.arguments import Arguments
+from segbench.arguments import Arguments, output_file
 from segbench.files import write_atomic
 from segbench.report import verdicts
 from segbench.report.cost import cost_sentence
@@ -93,5 +93,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
         "--paired", action="store_true", help="a seed means the same draw in every arm"
     )
     for kind in ("json", "csv", "markdown"):
-        parser.add_argument(f"--{kind}", type=Path, metavar="FILE", help=f"write them as {kind}")
+        parser.add_argument(
+            f"--{kind}", type=output_file, metavar="FILE", help=f"write them as {kind}"
+        )
     return parser.parse_args(argv)

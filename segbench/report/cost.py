@@ -15,7 +15,7 @@ from rich.table import Table
 from segbench.analysis.compare import Contrast
 from segbench.analysis.cost import COSTS, ArmCost, Pick, costs, faster, pick
 from segbench.analysis.study import StudyArm, read_study
-from segbench.arguments import Arguments
+from segbench.arguments import Arguments, output_file
 from segbench.errors import InputError
 from segbench.files import write_atomic
 from segbench.report.verdicts import METRICS, verdict_words
@@ -208,7 +208,7 @@ def _price(text: str) -> float:
 def _figure(text: str) -> Path:
     if Path(text).suffix not in (".html", ".svg", ".png"):
         raise InputError(f"--figure: {text}; give a name that ends in .html, .svg or .png")
-    return Path(text)
+    return output_file(text)
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
@@ -218,7 +218,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=_limit(name), help=f"the most, {meaning}")
     parser.add_argument("--runtime", default="eager", help="whose latency counts (eager)")
     parser.add_argument("--price", type=_price, help="of a GPU (or machine) and hour, in any money")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write it all as json")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write it all as json")
     parser.add_argument(
         "--figure",
         type=_figure,

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from segbench.analysis.pixels import (
     Area,
     Counts,
     Task,
-    look_at_images,
+    by_image,
+    errors_of,
     read_ids,
     summed,
     tasks_of,
@@ -35,7 +37,7 @@ from segbench.analysis.questions import rules_of
 from segbench.analysis.segments import Ids
 from segbench.analysis.separability import sample_pixels, separability
 from segbench.analysis.study import StudyArm, StudyRuns, read_study
-from segbench.arguments import Arguments
+from segbench.arguments import Arguments, output_file
 from segbench.errors import InputError
 from segbench.files import write_atomic
 from segbench.report.gallery import write_gallery
@@ -60,7 +62,6 @@ class Errors:
     ceilings: dict[int, dict[str, float]]
     separable: dict[tuple[str, str], float | None]
     doubts: list[Area]
-    places: list[Area]
     influences: list[Influence]
     findings: list[Finding]
 
@@ -116,7 +117,7 @@ def main(argv: list[str]) -> None:
         write_atomic(options.json, text + "\n")
     if options.gallery:
         number = write_gallery(
-            options.gallery, study, tasks, found.flows, found.places, options.boundary
+            options.gallery, study, tasks, found.flows, options.boundary, options.workers
         )
         print(f"{options.gallery}: {number} crops of the largest confusions")
 
@@ -127,7 +128,8 @@ def look_into(
     """Everything that is to be known of an arm's errors."""
     images = []
     number = len(study.classes)
-    stream = look_at_images(tasks, number, boundary, workers)
+    look = partial(errors_of, classes=number, width=boundary)
+    stream = by_image(look, tasks, workers)
     for one in track(stream, "predictions", total=len(tasks), transient=True):
         images.append(one)
     counts = summed(images)
@@ -147,7 +149,6 @@ def look_into(
         ceilings,
         separable,
         doubts,
-        [area for one in images for area in one.places],
         influence,
         _findings(arm, counts, flows, classes, ceilings, separable, len(doubts)),
     )
@@ -339,7 +340,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes (one per core)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write it all as json")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write it all as json")
     parser.add_argument(
         "--gallery", type=Path, metavar="DIR", help="write the worst crops as pictures"
     )

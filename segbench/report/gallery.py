@@ -1,6 +1,7 @@
 """The worst places of the largest confusions, as pictures."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.analysis.errors import Flow
-from segbench.analysis.pixels import Area, Task, read_ids
+from segbench.analysis.pixels import Area, Task, by_image, places_of, read_ids
 from segbench.analysis.segments import IGNORE, Ids, kinds, look_at
 from segbench.analysis.study import StudyRuns
 from segbench.files import write_atomic
@@ -29,8 +30,8 @@ def write_gallery(
     study: StudyRuns,
     tasks: Sequence[Task],
     flows: Sequence[Flow],
-    places: Sequence[Area],
     width: float,
+    workers: int,
 ) -> int:
     """Write the worst crops of the largest confusions; how many.
 
@@ -43,14 +44,19 @@ def write_gallery(
         study: the runs.
         tasks: where the pixels lie.
         flows: what costs most first.
-        places: of the arm's images.
         width: of a boundary error in pixels.
+        workers: processes that look for the places.
     """
     written = 0
+    pairs = [
+        (study.classes.index(flow.truth), study.classes.index(flow.predicted))
+        for flow in flows[:CAUSES]
+    ]
+    look = partial(places_of, pairs=pairs)
+    places = [area for found in by_image(look, tasks, workers) for area in found]
     by_name = {task.name: task for task in tasks}
     colors = _colors(study)
-    for number, flow in enumerate(flows[:CAUSES], 1):
-        pair = (study.classes.index(flow.truth), study.classes.index(flow.predicted))
+    for number, (flow, pair) in enumerate(zip(flows, pairs, strict=False), 1):
         for rank, area in enumerate(worst(places, *pair), 1):
             strip = _strip(study, by_name[area.image], area, colors, width)
             top, left, _, _ = area.box

@@ -99,6 +99,25 @@ def test_a_network_that_swaps_whole_segments(segbench: Segbench, tmp_path: Path)
     assert first in " ".join(segbench("errors", folder, "--workers=1").split())
 
 
+def test_shares_by_hand(segbench: Segbench, tmp_path: Path):
+    def mixes_up(ids: Ids, seed: int) -> Ids:
+        said = ids.copy()
+        ponds = said[:60]
+        ponds[:, :45][ids[:60, :45] == WATER] = ROAD
+        ponds[:, 45:][ids[:60, 45:] == WATER] = GRASS
+        said[110:150, 10:50] = ROAD  # a tree
+        return said
+
+    found = errors_of(segbench, study_of_networks(tmp_path, {"mixes up": mixes_up}))
+    ponds = sum(40 - n for n in range(8)) * 30  # pixels of one pond, over the scenes
+    one = flow(found, WATER, ROAD)
+    assert one["share_of_missed"][0] == pytest.approx(1 / 3)
+    assert one["share_of_false"][0] == pytest.approx(ponds / (ponds + 8 * 1600))
+    assert flow(found, TREE, ROAD)["share_of_missed"][0] == 1
+    assert flow(found, WATER, GRASS)["leading"] == 3
+    assert one["leading"] == 0
+
+
 def test_a_network_that_paints_over_borders(segbench: Segbench, tmp_path: Path):
     found = errors_of(segbench, study_of_networks(tmp_path, {"dilates": dilates}))
     one = flow(found, GRASS, WATER)

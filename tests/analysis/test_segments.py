@@ -15,14 +15,18 @@ SQUARE = np.ones((3, 3), dtype=bool)
 maps = arrays(np.uint8, (9, 11), elements=st.sampled_from([0, 1, 2, 255]))
 
 
-@given(arrays(np.bool_, (9, 12)))
-def test_depth_is_how_often_a_mask_can_be_eroded(mask: NDArray[np.bool_]):
-    expected = np.zeros(mask.shape, dtype=int)
-    left = mask.copy()
-    while left.any():
-        expected += left
-        left = ndimage.binary_erosion(left, SQUARE)  # outside of the image is no part of it
-    np.testing.assert_array_equal(depth(mask), expected)
+@given(maps)
+def test_depth_is_how_often_a_class_can_be_eroded(ids: Ids):
+    found = depth(ids)
+    for value in (0, 1, 2):
+        mask = ids == value
+        expected = np.zeros(mask.shape, dtype=int)
+        left = mask.copy()
+        while left.any():
+            expected += left
+            left = ndimage.binary_erosion(left, SQUARE)  # outside of the image is no part of it
+        np.testing.assert_array_equal(found[mask], expected[mask])
+    assert (found[ids == 255] == 0).all()
 
 
 @given(maps)

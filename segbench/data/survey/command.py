@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from segbench.arguments import Arguments
+from segbench.arguments import Arguments, output_file
 from segbench.data.contact_sheet import overlay_sheet
 from segbench.data.dataset import SPLITS, read_image, read_mask
 from segbench.data.survey.duplicates import BITS, NEAR
@@ -30,8 +30,10 @@ def main(argv: list[str]) -> None:
     """
     parser = Arguments("segbench data check", main.__doc__)
     parser.add_argument("root", type=Path, metavar="DIR", help="the data set's folder")
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="a contact sheet: .png or .jpg")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it as JSON")
+    parser.add_argument(
+        "--sheet", type=output_file, metavar="FILE", help="a contact sheet: .png or .jpg"
+    )
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write all of it as JSON")
     parser.add_argument(
         "--near",
         type=int,
@@ -45,9 +47,6 @@ def main(argv: list[str]) -> None:
         raise InputError(f"--near: {options.near}; give 0 to {BITS // 2 - 1} bits")
     if options.sheet and options.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InputError(f"--sheet: {options.sheet}; a contact sheet is a .png or .jpg")
-    for path in (options.sheet, options.json):
-        if path and not path.parent.is_dir():
-            raise InputError(f"{path}: {path.parent} is not a folder; make it first")
     found = survey(options.root, options.near)
     _print(found)
     if options.json:
