@@ -4,12 +4,16 @@
 analysis needs neither.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from segbench.errors import InputError
+from segbench.runs import RunFolder
 
 Counts = NDArray[np.int64]
 
@@ -82,10 +86,79 @@ class PolicyAudit:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class CropScores:
+    """Confusion counts [K, K] of a clean network on validation crops.
+
+    Args:
+        crops: how many.
+        plain: as they are.
+        moved: the same images through other policies, by name and strength.
+    """
+
+    crops: int
+    plain: Counts
+    moved: dict[tuple[str, float], Counts]
+
+
+@dataclass(frozen=True)
+class WithoutIdleTaps:
+    """A network's test with the taps of ASPP set to zero that training left as drawn.
+
+    Args:
+        counts: confusion counts of each test image [K, K], by its name.
+        energy: of each dilated branch, the share that those taps would have brought in.
+    """
+
+    counts: dict[str, Counts]
+    energy: list[float]
+
+
+def policy_of(run: RunFolder) -> PolicyAudit | None:
+    """What was seen of a run's policy, or None; the other two likewise.
+
+    Raises:
+        InputError: probe.json holds something else.
+    """
+    with _reading(run):
+        return policy_audit(found) if (found := run.read_probe().get("policy")) else None
+
+
 def policy_audit(content: Mapping[str, Any]) -> PolicyAudit:
     """Back from JSON."""
     scale = content["scale"]
     return PolicyAudit(**{**content, "scale": None if scale is None else tuple(scale)})
+
+
+def crop_scores_of(run: RunFolder) -> CropScores | None:
+    with _reading(run):
+        if (found := run.read_probe().get("affinity")) is None:
+            return None
+        moved = {
+            (row["augmentation"], row["strength"]): np.array(row["counts"], np.int64)
+            for row in found["policies"]
+        }
+        return CropScores(int(found["crops"]), np.array(found["plain"], np.int64), moved)
+
+
+def without_idle_taps_of(run: RunFolder) -> WithoutIdleTaps | None:
+    with _reading(run):
+        if (found := run.read_probe().get("taps")) is None:
+            return None
+        pairs = zip(found["images"], found["counts"], strict=True)
+        counts = {name: np.array(one, np.int64) for name, one in pairs}
+        return WithoutIdleTaps(counts, list(map(float, found["energy"])))
+
+
+@contextmanager
+def _reading(run: RunFolder) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{run.probe}: not readable as a probe ({type(error).__name__}: {error}); remove it "
+            "and measure again"
+        ) from None
 
 
 def _ids(values: list[float]) -> list[str]:

@@ -181,11 +181,13 @@ class RunFolder:
         if not self.probe.exists():
             return {}
         try:
-            return dict(json.loads(self.probe.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            content: dict[str, Any] = json.loads(self.probe.read_text(encoding="utf-8"))
+            content.keys()
+        except (OSError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{self.probe}: not readable ({error}); remove it and measure again"
             ) from None
+        return content
 
     def write_probe(self, part: Mapping[str, Any]) -> None:
         """Add to probe.json, or replace parts of it."""

@@ -12,6 +12,7 @@ from segbench.analysis.configs import config_of, rest_of
 from segbench.analysis.questions import SCORES, Question, Rules
 from segbench.analysis.study import Seed, StudyArm, StudyRuns
 from segbench.errors import InputError
+from segbench.probes import without_idle_taps_of
 from segbench.taps import (
     Pyramid,
     energy_of_idle,
@@ -184,8 +185,8 @@ def _context(study: StudyRuns, arm: StudyArm, pyramid: Pyramid, zeroed: Contrast
 
 def _measured_energy(arm: StudyArm) -> NDArray[np.float64] | None:
     """Mean over the networks of what their idle taps bring in, by branch."""
-    probes = [run.read_probe().get("taps") for seed in arm.seeds for run in seed.runs]
-    found = [probe["energy"] for probe in probes if probe]
+    probes = [without_idle_taps_of(run) for seed in arm.seeds for run in seed.runs]
+    found = [probe.energy for probe in probes if probe]
     return np.mean(found, axis=0) if found else None
 
 
@@ -216,18 +217,11 @@ def _zeroed(study: StudyRuns, rules: Rules) -> dict[str, Contrast]:
 
 def _without_idle_taps(study: StudyRuns, seed: Seed) -> Seed | None:
     """A seed as if its idle taps had been zero; None where that was not scored."""
-    probes = [run.read_probe().get("taps") for run in seed.runs]
-    scored = [probe for probe in probes if probe]
-    if len(scored) < len(seed.runs):
-        return None
-    of = {
-        name: counts
-        for probe in scored
-        for name, counts in zip(probe["images"], probe["counts"], strict=True)
-    }
+    probes = [without_idle_taps_of(run) for run in seed.runs]
+    of = {name: counts for probe in probes if probe for name, counts in probe.counts.items()}
     if set(of) != set(study.images):
         return None
-    return replace(seed, counts=np.array([of[name] for name in study.images], np.int64))
+    return replace(seed, counts=np.stack([of[name] for name in study.images]))
 
 
 def _comparisons(

@@ -5,7 +5,7 @@ docs/AUGMENTATION.md has the definitions in words.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from segbench.analysis.questions import SCORES, Rules
 from segbench.analysis.recipes import Recipe, Recipes, asked_of, recipes_of
 from segbench.analysis.stats import Arm
 from segbench.analysis.study import StudyArm, StudyRuns
-from segbench.probes import PolicyAudit, policy_audit
+from segbench.probes import PolicyAudit, crop_scores_of, policy_of
 
 Floats = NDArray[np.float64]
 
@@ -142,10 +142,10 @@ def explain(study: StudyRuns, rules: Rules) -> Explanation:
 def _audits(recipes: Recipes) -> dict[str, PolicyAudit]:
     found = {}
     for one in recipes.of:
-        probes = [run.read_probe() for seed in one.arm.seeds for run in seed.runs]
-        content = next((probe["policy"] for probe in probes if "policy" in probe), None)
-        if content is not None:
-            found[one.name] = policy_audit(content)
+        audits = (policy_of(run) for seed in one.arm.seeds for run in seed.runs)
+        audit = next((audit for audit in audits if audit), None)
+        if audit is not None:
+            found[one.name] = audit
     return found
 
 
@@ -266,33 +266,20 @@ def word_of(
 def _affinity(study: StudyRuns, recipes: Recipes, one: Recipe) -> Affinity:
     base = recipes.baseline(one)
     assert base is not None
-    pairs = list(_probed(base, one)) if base.clean else []
-    affinity, of_classes = None, {}
-    if pairs:
-        plain, moved = (np.array([pair[i] for pair in pairs], np.int64) for i in (0, 1))
-        ratios = metrics.mean_iou(moved) / metrics.mean_iou(plain)
-        affinity = over_seeds([1], [ratios], LEVEL)
-        of_classes = _ratios_of_classes(study.classes, plain, moved)
-    crops = _crops(base) if pairs else 0
-    return Affinity(one.name, affinity, of_classes, crops, _diversity(one.arm, base.arm))
-
-
-def _probed(base: Recipe, one: Recipe) -> list[tuple[Any, Any]]:
-    """Counts on plain and on augmented crops, of each of the baseline's networks."""
-    found = []
-    for seed in base.arm.seeds:
-        probe = seed.runs[0].read_probe().get("affinity")
-        if probe is None or seed.diverged:
-            continue
-        for row in probe["policies"]:
-            if (row["augmentation"], row["strength"]) == (one.augmentation, one.strength):
-                found.append((probe["plain"], row["counts"]))
-    return found
-
-
-def _crops(base: Recipe) -> int:
-    probes = (seed.runs[0].read_probe().get("affinity") for seed in base.arm.seeds)
-    return next((int(probe["crops"]) for probe in probes if probe), 0)
+    policy = (one.augmentation, one.strength)
+    probes = [
+        probe
+        for seed in base.arm.seeds
+        if not seed.diverged and (probe := crop_scores_of(seed.runs[0])) and policy in probe.moved
+    ]
+    diversity = _diversity(one.arm, base.arm)
+    if not base.clean or not probes:
+        return Affinity(one.name, None, {}, 0, diversity)
+    plain = np.stack([probe.plain for probe in probes])
+    moved = np.stack([probe.moved[policy] for probe in probes])
+    affinity = over_seeds([1], [metrics.mean_iou(moved) / metrics.mean_iou(plain)], LEVEL)
+    of_classes = _ratios_of_classes(study.classes, plain, moved)
+    return Affinity(one.name, affinity, of_classes, probes[0].crops, diversity)
 
 
 def _ratios_of_classes(

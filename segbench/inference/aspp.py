@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from functools import cache
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +13,7 @@ from segbench.arguments import Arguments
 from segbench.data.dataset import DataSet
 from segbench.data.parallel import watched
 from segbench.files import write_atomic
-from segbench.inference.at_hand import data_set_of
+from segbench.inference.at_hand import check_places, data_set_of, holds, settings_of
 from segbench.report import aspp as report
 from segbench.runs import RunFolder
 from segbench.taps import Pyramid, idle, map_side, mean_seeing
@@ -29,6 +28,7 @@ def main(argv: list[str]) -> None:
     its context.
     """
     options = _options(argv)
+    check_places(options.json)
     study = read_study(options.study)
     pyramids = pyramids_of(study)
     notes = _measure(study, pyramids, options) if options.measure else []
@@ -57,8 +57,7 @@ def _measure(
         if pyramid is None or not _idle(study, arm, pyramid):
             continue
         runs = [run for seed in arm.seeds if not seed.diverged for run in seed.runs]
-        code = _code()
-        missing = [run for run in runs if run.read_probe().get("taps", {}).get("code") != code]
+        missing = [run for run in runs if not holds(run.read_probe().get("taps"), settings_of(run))]
         here = [run for run in missing if run.best.is_file()]
         if len(here) < len(missing):
             number = len(missing) - len(here)
@@ -83,13 +82,6 @@ def _idle(study: StudyRuns, arm: StudyArm, pyramid: Pyramid) -> bool:
     )
 
 
-@cache
-def _code() -> str:
-    from segbench.training.provenance import code_fingerprint  # seconds, for torch
-
-    return code_fingerprint()
-
-
 def _score(run: RunFolder, data: DataSet, device: str) -> None:
     from segbench.inference.load import device_called, load_network
     from segbench.inference.probe import branches_of, without_idle_taps
@@ -100,7 +92,7 @@ def _score(run: RunFolder, data: DataSet, device: str) -> None:
     found = without_idle_taps(
         loaded.network, branches, data.test, len(loaded.classes), config.get("eval_tile")
     )
-    run.write_probe({"taps": {"code": _code(), **found}})
+    run.write_probe({"taps": {**settings_of(run), **found}})
 
 
 def _options(argv: list[str]) -> argparse.Namespace:

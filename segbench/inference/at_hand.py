@@ -1,6 +1,9 @@
-"""The data set of a finished run, where it is at hand."""
+"""What a finished run was made of, where it is at hand, and whether a probe of it still holds."""
 
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from segbench.data.dataset import DataSet, read_data_set
 from segbench.errors import InputError
@@ -34,3 +37,29 @@ def data_set_of(run: RunFolder, given: Path | None) -> DataSet | str:
             raise InputError(f"--data {root}: is not the data set of {run.path}; give that one")
         return f"{root} is not the data set of {run.path} any more; give it with --data"
     return found
+
+
+def check_places(*paths: Path | None) -> None:
+    """Refuse files whose folder is not there, before minutes are spent on what goes into them."""
+    for path in paths:
+        if path and not path.parent.is_dir():
+            raise InputError(f"{path}: {path.parent} is not a folder; make it first")
+
+
+def settings_of(run: RunFolder, **asked: Any) -> dict[str, Any]:
+    """What a probe of a run's network depends on; it stands in the probe."""
+    record = run.read_record()
+    made_by = {"trained": record["fingerprints"], "best_epoch": record.get("best_epoch")}
+    return {"code": _code(), **made_by, **asked}
+
+
+def holds(probe: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> bool:
+    """Whether there is a probe, of the same settings: then it is not made again."""
+    return probe is not None and all(probe.get(key) == value for key, value in settings.items())
+
+
+@cache
+def _code() -> str:
+    from segbench.training.provenance import code_fingerprint  # seconds, for torch
+
+    return code_fingerprint()

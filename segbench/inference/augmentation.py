@@ -22,7 +22,7 @@ from segbench.data.dataset import DataSet, read_image, read_mask
 from segbench.data.parallel import watched
 from segbench.errors import InputError
 from segbench.files import write_atomic
-from segbench.inference.at_hand import data_set_of
+from segbench.inference.at_hand import check_places, data_set_of, holds, settings_of
 from segbench.report import augmentation as report
 from segbench.runs import RunFolder
 from segbench.wording import counted
@@ -40,6 +40,7 @@ def main(argv: list[str]) -> None:
     and to a network that was trained without them; that is kept in each run's probe.json.
     """
     options = _options(argv)
+    check_places(options.json, options.sheet)
     study = read_study(options.study)
     recipes = recipes_of(study)
     data: DataSet | str = "not looked for"
@@ -99,42 +100,41 @@ def _probe(recipes: Recipes, data: DataSet, crops: int, device: str) -> Iterator
         yield "affinity, for no arm was trained without augmentation"
     for base in clean:
         policies = [one for one in recipes.augmented() if recipes.baseline(one) is base]
-        settings = _settings(policies, crops)
-        runs = [seed.runs[0] for seed in base.arm.seeds if not seed.diverged]
-        missing = [run for run in runs if not _has(run.read_probe().get("affinity"), settings)]
-        here = [run for run in missing if run.best.is_file()]
+        asked = sorted({(one.augmentation, one.strength) for one in policies})
+        settings = {
+            seed.runs[0]: settings_of(seed.runs[0], crops=crops, asked=list(map(list, asked)))
+            for seed in base.arm.seeds
+            if not seed.diverged
+        }
+        missing = {
+            run: needed
+            for run, needed in settings.items()
+            if not holds(run.read_probe().get("affinity"), needed)
+        }
+        here = {run: needed for run, needed in missing.items() if run.best.is_file()}
         if len(here) < len(missing):
-            number = f"{len(missing) - len(here)} of {counted(len(runs), 'seed')}"
+            number = f"{len(missing) - len(here)} of {counted(len(settings), 'seed')}"
             yield f"affinity for {number} of {base.name}: no checkpoints here"
         if here:
-            _probe_networks(here, (base, *policies), data, settings, device)
-
-
-def _settings(policies: Sequence[Recipe], crops: int) -> dict[str, Any]:
-    """What a probe is of: with the same it is not made again."""
-    from segbench.training.provenance import code_fingerprint  # seconds, for torch
-
-    asked = sorted({(one.augmentation, one.strength) for one in policies})
-    return {"crops": crops, "code": code_fingerprint(), "asked": [list(pair) for pair in asked]}
-
-
-def _has(probe: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> bool:
-    return probe is not None and all(probe.get(key) == settings[key] for key in settings)
+            _probe_networks(here, (base, *policies), data, crops, device)
 
 
 def _probe_networks(
-    runs: Sequence[RunFolder],
+    runs: Mapping[RunFolder, Mapping[str, Any]],
     recipes: Sequence[Recipe],
     data: DataSet,
-    settings: Mapping[str, Any],
+    crops: int,
     device: str,
 ) -> None:
-    """Score networks on crops of their own policy, the first, and of the others."""
+    """Score networks on crops of their own policy, the first, and of the others.
+
+    Beside each run stands what its probe depends on.
+    """
     from segbench.inference.load import device_called, load_network
     from segbench.inference.probe import counts_of_crops, draw_crops
 
-    drawn = [(one, draw_crops(_policy(one), data.val, settings["crops"])) for one in recipes]
-    for run in watched(runs, len(runs), f"networks of {recipes[0].name}"):
+    drawn = [(one, draw_crops(_policy(one), data.val, crops)) for one in recipes]
+    for run, settings in watched(runs.items(), len(runs), f"networks of {recipes[0].name}"):
         network = load_network(run, device_called(device)).network
         plain, *moved = (counts_of_crops(network, crops, len(data.classes)) for _, crops in drawn)
         rows = [

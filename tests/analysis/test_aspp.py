@@ -188,3 +188,7 @@ def test_what_cannot_be_audited_is_refused(refusal: Segbench, tmp_path: Path):
     folder = write_study(tmp_path / "s", {"homework": counts})
     (folder / "test" / "truth" / "image_003.png").unlink()
     assert "image_003.png: not readable" in refusal("aspp", folder, "--no-measure")
+    (run,) = folder.glob("homework_seed-0")
+    (run / "probe.json").write_text('{"taps": {"counts": 3}}')
+    line = refusal("aspp", folder, "--no-measure")
+    assert "probe.json: not readable as a probe (KeyError" in line

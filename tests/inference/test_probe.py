@@ -68,6 +68,21 @@ def context(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     return folder / "study"
 
 
+def make_lively(run: RunFolder, scenes: Path) -> None:
+    """Trained for two steps a network calls everything one class; this one sees differences."""
+    network = load_network(run, CPU).network.train()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        network.network.classifier.weight.normal_()
+        for _ in range(20):  # for its batch norm
+            for pair in read_data_set(scenes).val:
+                network(torch.from_numpy(read_image(pair.image).transpose(2, 0, 1).copy())[None])
+    checkpoint = torch.load(run.best, weights_only=True)
+    for name, tensor in network.state_dict().items():
+        checkpoint["state_dict"][f"network.{name}"] = tensor
+    torch.save(checkpoint, run.best)
+
+
 def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     counts = np.zeros((classes, classes), int)
     for t, p in zip(truth.ravel(), predicted.ravel(), strict=True):
@@ -85,9 +100,11 @@ def told(segbench: Segbench, *args: object) -> tuple[str, dict[str, Any]]:
 def test_affinity_is_the_clean_networks_score_on_augmented_validation_crops(
     segbench: Segbench, study: Path, scenes: Path
 ):
+    run = RunFolder(study / "a")
+    make_lively(run, scenes)
     _, content = told(segbench, "augmentation", study, "--crops=5")
     (found,) = [one for one in content["affinity"] if one["affinity"]]
-    network = load_network(RunFolder(study / "a"), CPU).network
+    network = load_network(run, CPU).network
     val = read_data_set(scenes).val
     scores = []
     for policy in ("flip", "none"):
@@ -101,6 +118,7 @@ def test_affinity_is_the_clean_networks_score_on_augmented_validation_crops(
                 logits = network(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])
             counts += confusion(mask, logits[0].argmax(0).numpy(), 8)
         scores.append(float(metrics.mean_iou(counts)))
+    assert scores[0] != scores[1]
     assert found["affinity"]["value"] == pytest.approx(scores[0] / scores[1])
     assert found["crops"] == 5
 
@@ -157,6 +175,7 @@ def test_data_that_is_not_at_hand(
     [
         ("--crops=0", "0: give 1 or more"),
         ("--sheet=x.pdf", "--sheet: x.pdf; a contact sheet is a .png or .jpg"),
+        ("--json=nowhere/f.json", "nowhere/f.json: nowhere is not a folder; make it first"),
         ("--device=tpu", "--device: tpu; give auto, cpu or cuda"),
     ],
 )
