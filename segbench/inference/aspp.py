@@ -9,11 +9,11 @@ from rich.console import Console
 from segbench.analysis.aspp import audit, pyramids_of, sizes_in_evaluation
 from segbench.analysis.questions import rules_of
 from segbench.analysis.study import StudyArm, StudyRuns, read_study
-from segbench.arguments import Arguments
+from segbench.arguments import Arguments, output_file
 from segbench.data.dataset import DataSet
 from segbench.data.parallel import watched
 from segbench.files import write_atomic
-from segbench.inference.at_hand import check_places, data_set_of, holds, settings_of
+from segbench.inference.at_hand import data_set_of, holds, settings_of
 from segbench.report import aspp as report
 from segbench.runs import RunFolder
 from segbench.taps import Pyramid, idle, map_side, mean_seeing
@@ -28,7 +28,6 @@ def main(argv: list[str]) -> None:
     its context.
     """
     options = _options(argv)
-    check_places(options.json)
     study = read_study(options.study)
     pyramids = pyramids_of(study)
     notes = _measure(study, pyramids, options) if options.measure else []
@@ -106,5 +105,5 @@ def _options(argv: list[str]) -> argparse.Namespace:
         action="store_false",
         help="only what lies in the run folders already",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write it all as json")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write it all as json")
     return parser.parse_args(argv)

@@ -39,13 +39,6 @@ def data_set_of(run: RunFolder, given: Path | None) -> DataSet | str:
     return found
 
 
-def check_places(*paths: Path | None) -> None:
-    """Refuse files whose folder is not there, before minutes are spent on what goes into them."""
-    for path in paths:
-        if path and not path.parent.is_dir():
-            raise InputError(f"{path}: {path.parent} is not a folder; make it first")
-
-
 def settings_of(run: RunFolder, **asked: Any) -> dict[str, Any]:
     """What a probe of a run's network depends on; it stands in the probe."""
     record = run.read_record()

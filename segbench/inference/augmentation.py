@@ -15,14 +15,14 @@ from segbench.analysis.diagnosis import diagnose
 from segbench.analysis.questions import rules_of
 from segbench.analysis.recipes import Recipe, Recipes, recipes_of
 from segbench.analysis.study import read_study
-from segbench.arguments import Arguments
+from segbench.arguments import Arguments, output_file
 from segbench.data.audit import Policy, audit_policy
 from segbench.data.contact_sheet import overlay_sheet
 from segbench.data.dataset import DataSet, read_image, read_mask
 from segbench.data.parallel import watched
 from segbench.errors import InputError
 from segbench.files import write_atomic
-from segbench.inference.at_hand import check_places, data_set_of, holds, settings_of
+from segbench.inference.at_hand import data_set_of, holds, settings_of
 from segbench.report import augmentation as report
 from segbench.runs import RunFolder
 from segbench.wording import counted
@@ -40,7 +40,6 @@ def main(argv: list[str]) -> None:
     and to a network that was trained without them; that is kept in each run's probe.json.
     """
     options = _options(argv)
-    check_places(options.json, options.sheet)
     study = read_study(options.study)
     recipes = recipes_of(study)
     data: DataSet | str = "not looked for"
@@ -173,7 +172,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
         action="store_false",
         help="only what lies in the run folders already",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write it all as json")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write it all as json")
     parser.add_argument(
         "--sheet", type=_picture, metavar="FILE", help="crops of each arm with labels: .png, .jpg"
     )
@@ -189,4 +188,4 @@ def _crops(text: str) -> int:
 def _picture(text: str) -> Path:
     if Path(text).suffix.lower() not in PICTURES:
         raise InputError(f"--sheet: {text}; a contact sheet is a .png or .jpg")
-    return Path(text)
+    return output_file(text)
