@@ -2,8 +2,11 @@
 
 import argparse
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
+
+from rich.console import Console
 
 from segbench.errors import InputError
 
@@ -23,6 +26,13 @@ class Arguments(argparse.ArgumentParser):
         raise InputError(f"{message}; {self.prog} --help tells more")
 
 
+def positive(text: str) -> int:
+    """The type of an option that counts something."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give 1 or more")
+    return int(text)
+
+
 def output_file(text: str) -> Path:
     """The type of an option that names a file to write: refused before the work, not after."""
     path = Path(text)
@@ -31,3 +41,26 @@ def output_file(text: str) -> Path:
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{path}: {path.parent} is not a folder; make it first")
     return path
+
+
+def file_ending_in(*endings: str) -> Callable[[str], Path]:
+    """The same for a file whose kind is told by the end of its name."""
+
+    def named(text: str) -> Path:
+        if Path(text).suffix.lower() not in endings:
+            raise argparse.ArgumentTypeError(f"{text}: give a name in {' or '.join(endings)}")
+        return output_file(text)
+
+    return named
+
+
+PICTURE = file_ending_in(".png", ".jpg", ".jpeg")
+"""A picture, such as a contact sheet."""
+
+
+def tables_console() -> Console:
+    """Where tables are printed: as wide as the terminal, or wide where there is none."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 180  # a file or a pipe has no edge to wrap at
+    return console

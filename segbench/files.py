@@ -1,11 +1,14 @@
 """Files that are whole or not there."""
 
+import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from segbench.errors import InputError
 
@@ -14,6 +17,19 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     """Write ``content`` to ``path`` so that a reader, or a crash, never meets a part of it."""
     with replacing(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def as_json(content: Any) -> str:
+    """The text of a JSON file; what is no number in Python, a score of an absent class, is null."""
+    return json.dumps(_plain(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

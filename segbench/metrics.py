@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.integer]
+Pixels = NDArray[np.uint8]
 Scores = NDArray[np.float64]
+
+
+def confusion(truth: Pixels, predicted: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
+    """Counts [K, K] of class ids of the same shape; what is no class in the truth is ignored."""
+    inside = truth < classes
+    codes = truth[inside].astype(np.int64) * classes + predicted[inside]
+    return np.bincount(codes, minlength=classes**2).reshape(classes, classes)
 
 
 def class_iou(counts: Counts) -> Scores:

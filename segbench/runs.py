@@ -21,7 +21,6 @@ import csv
 import hashlib
 import io
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ import yaml
 from numpy.typing import NDArray
 
 from segbench.errors import InputError
-from segbench.files import write_atomic
+from segbench.files import as_json, write_atomic
 
 YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C, where PyYAML was built with it: a study has many small files."""
@@ -147,8 +146,7 @@ class RunFolder:
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write run.json. A score of a class without truth, NaN in Python, becomes null."""
-        content = _without_nan({"format": FORMAT, **record})
-        write_atomic(self.record, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_atomic(self.record, as_json({"format": FORMAT, **record}))
 
     def read_config(self) -> dict[str, Any]:
         config: dict[str, Any] = yaml.load(self.config.read_text(encoding="utf-8"), YamlLoader)
@@ -170,7 +168,7 @@ class RunFolder:
         return content
 
     def write_benchmark(self, content: Mapping[str, Any]) -> None:
-        write_atomic(self.benchmark, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_atomic(self.benchmark, as_json(content))
 
     def read_probe(self) -> dict[str, Any]:
         """probe.json, empty where there is none.
@@ -191,8 +189,7 @@ class RunFolder:
 
     def write_probe(self, part: Mapping[str, Any]) -> None:
         """Add to probe.json, or replace parts of it."""
-        content = _without_nan(self.read_probe() | dict(part))
-        write_atomic(self.probe, json.dumps(content, allow_nan=False) + "\n")
+        write_atomic(self.probe, as_json(self.read_probe() | dict(part)))
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
         """One row per epoch; the columns are those of the first row."""
@@ -227,12 +224,6 @@ class RunFolder:
                 )
         except Exception as error:  # a damaged archive raises whatever its bytes suggest
             raise InputError(f"{self.counts}: not readable as test counts ({error})") from None
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_nan(part) for key, part in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def find_runs(study: Path) -> list[RunFolder]:
@@ -277,6 +268,15 @@ def free_path(wanted: Path) -> Path:
         number += 1
         path = wanted.with_name(f"{wanted.name}-{number}")
     return path
+
+
+def dotted(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested configuration with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        nested = isinstance(value, Mapping)
+        flat |= dotted(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
 
 
 def fingerprint(value: Any) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.analysis.segments import IGNORE, Ids
+from segbench import metrics
+from segbench.analysis.segments import Ids
+from segbench.data.classes import IGNORE
 
 Floats = NDArray[np.float32]
 
@@ -70,9 +72,7 @@ def ceiling(crops: Sequence[Ids], stride: int, classes: int) -> NDArray[np.int64
     counts = np.zeros((classes, classes), dtype=np.int64)
     for truth in crops:
         said = upsampled(best_logits(truth, stride, classes), stride).argmax(0)
-        inside = truth != IGNORE
-        codes = truth[inside].astype(np.int64) * classes + said[inside]
-        counts += np.bincount(codes, minlength=classes**2).reshape(classes, classes)
+        counts += metrics.confusion(truth, said, classes)
     return counts
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from segbench import metrics
 from segbench.analysis import stats
-from segbench.analysis.stats import FEWEST_GROUPS, Estimand
+from segbench.analysis.stats import FEWEST_GROUPS
 from segbench.analysis.study import Seed, StudyArm, StudyRuns
 from segbench.errors import InputError
 from segbench.timings import DRAWS, Timing, ratio
@@ -109,7 +109,7 @@ def costs(study: StudyRuns, runtime: str = "eager") -> list[ArmCost]:
     return [
         ArmCost(
             arm.name,
-            _quality(study, arm),
+            stats.interval_of_arm(stats.score_arm(study.totals(arm), metrics.mean_iou)),
             training(arm),
             arm.seeds[0].records[0]["parameters"],
             arm.benchmark,
@@ -203,17 +203,6 @@ def on_front(quality: Draws, costs: Sequence[Draws]) -> Draws:
     better = np.any([g[:, None] > g[None] for g in gains], axis=0)
     dominated = (no_worse & better).any(0)
     return np.asarray(1 - dominated.mean(1))
-
-
-def _quality(study: StudyRuns, arm: StudyArm) -> tuple[float, float, float]:
-    """Mean IoU with its 95 % interval, over as much as can be spoken of."""
-    one = stats.score_arm(study.totals(arm), metrics.mean_iou)
-    images, seeds = study.number_of_groups >= FEWEST_GROUPS, len(one.scores) > 1
-    if not images and not seeds:
-        return one.mean, one.mean, one.mean
-    estimand: Estimand = "method" if images and seeds else "test_set" if seeds else "checkpoints"
-    found = stats.estimate((1,), [one], estimand=estimand)
-    return one.mean, *stats.interval(found, 0.95)
 
 
 def _draw(study: StudyRuns, runtime: str) -> _Drawn:

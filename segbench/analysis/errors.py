@@ -12,7 +12,7 @@ from segbench import metrics
 from segbench.analysis import stats
 from segbench.analysis.pixels import NEAR, SIZES, Counts
 from segbench.analysis.segments import Kind
-from segbench.analysis.stats import FEWEST_GROUPS, Arm, Estimand
+from segbench.analysis.stats import Arm
 from segbench.analysis.study import StudyRuns
 
 Floats = NDArray[np.float64]
@@ -99,8 +99,8 @@ def flows(study: StudyRuns, counts: dict[str, Counts]) -> list[Flow]:
         counts: of one arm, by image (:func:`segbench.analysis.pixels.summed`).
     """
     by_group = _by_group(study, counts["flow"])
-    missed = _arm(by_group, lambda f: _share(f.sum(-1), axis=-1))
-    false = _arm(by_group, lambda f: _share(f.sum(-1), axis=-2))
+    missed = stats.score_arm(by_group, lambda f: _share(f.sum(-1), axis=-1))
+    false = stats.score_arm(by_group, lambda f: _share(f.sum(-1), axis=-2))
     flow = counts["flow"].sum(0)
     confusion = counts["confusion"].sum(0)
     lost = _lost_to_each(confusion)
@@ -119,8 +119,8 @@ def flows(study: StudyRuns, counts: dict[str, Counts]) -> list[Flow]:
                     truth=truth,
                     predicted=predicted,
                     pixels=float(total),
-                    share_of_missed=_interval(study, missed, i, j),
-                    share_of_false=_interval(study, false, i, j),
+                    share_of_missed=_interval(missed, i, j),
+                    share_of_false=_interval(false, i, j),
                     boundary=float(kinds[Kind.BOUNDARY]),
                     extent=float(kinds[Kind.EXTENT]),
                     segment=float(kinds[Kind.SEGMENT]),
@@ -134,7 +134,7 @@ def flows(study: StudyRuns, counts: dict[str, Counts]) -> list[Flow]:
 def classes(study: StudyRuns, counts: dict[str, Counts]) -> list[ClassErrors]:
     """Each class with truth pixels, in the order of the data set."""
     confusion, flow = counts["confusion"].sum(0), counts["flow"].sum(0)
-    iou = _arm(_by_group(study, counts["confusion"]), metrics.class_iou)
+    iou = stats.score_arm(_by_group(study, counts["confusion"]), metrics.class_iou)
     by_kind = [_corrected(confusion, flow[..., kind]) for kind in Kind]
     plain = metrics.class_iou(confusion)
     hits, union = counts["band_hits"].sum(0), counts["band_union"].sum(0)
@@ -152,7 +152,7 @@ def classes(study: StudyRuns, counts: dict[str, Counts]) -> list[ClassErrors]:
         result.append(
             ClassErrors(
                 name=name,
-                iou=_interval(study, iou, k),
+                iou=_interval(iou, k),
                 frequency=float(truth[k] / truth.sum()),
                 lost_by_kind=lost,
                 boundary_iou=dict(zip(BAND_NAMES, map(float, bands[k]), strict=True)),
@@ -212,20 +212,12 @@ def _by_group(study: StudyRuns, counts: Counts) -> Counts:
     return stats.group_totals(np.moveaxis(counts[labelled], 1, 0), study.groups[labelled])
 
 
-def _arm(totals: Counts, score: stats.Score) -> Arm:
-    return stats.score_arm(totals, score)
-
-
-def _interval(study: StudyRuns, arm: Arm, *place: int) -> Interval:
+def _interval(arm: Arm, *place: int) -> Interval:
     """One entry of scores of an arm, over as much as can be spoken of; NaN counts as 0."""
     entry: Any = (..., *place)
     one = Arm(np.nan_to_num(arm.scores[entry]), np.nan_to_num(arm.without[entry]))
-    images, seeds = study.number_of_groups >= FEWEST_GROUPS, len(one.scores) > 1
-    if not images and not seeds:
-        return one.mean, one.mean, one.mean
-    estimand: Estimand = "method" if images and seeds else "test_set" if seeds else "checkpoints"
-    low, high = stats.interval(stats.estimate((1,), [one], estimand=estimand), 0.95)
-    return one.mean, max(0.0, low), min(1.0, high)
+    mean, low, high = stats.interval_of_arm(one)
+    return mean, max(0.0, low), min(1.0, high)
 
 
 def _share(values: NDArray[np.integer], axis: int) -> Floats:

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.analysis.segments import IGNORE, Ids, Kind, Mask, Truth, depth, kinds, look_at
+from segbench.analysis.segments import Ids, Kind, Mask, Truth, depth, kinds, look_at
 from segbench.analysis.study import StudyArm, StudyRuns
+from segbench.data.classes import IGNORE
 from segbench.errors import InputError
 from segbench.runs import RunFolder
 

@@ -92,9 +92,14 @@ def questions(study: StudyRuns, contrasts: str | Sequence[str]) -> list[Question
     if crossed and len(arms) == np.prod([len(v) for v in study.factors.values()]):
         return _crossed(study)
     factor = " x ".join(study.factors)
+    names = [arm.name for arm in arms]
+    if not isinstance(contrasts, str):  # of a study that still runs, the pairs that are there
+        contrasts = [pair for pair in contrasts if set(pair.split(" - ")) <= set(names)]
+        if not contrasts:
+            raise InputError(f"{study.folders[0]}: no pair of its plan has finished runs in both")
     return [
         Question(factor, arms[a].name, arms[b].name, _weights(len(arms), {a: -1, b: 1}))
-        for a, b in pairs(contrasts, [arm.name for arm in arms])
+        for a, b in pairs(contrasts, names)
     ]
 
 

@@ -7,11 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segbench.data.classes import IGNORE
+
 Ids = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-
-IGNORE = 255
-"""What no score counts; segbench.data.classes has it too, which loads more than is needed here."""
 
 TOUCHED = 0.05
 """A segment of which no more than this share is right counts as wholly wrong."""

@@ -172,6 +172,15 @@ def interval(found: Estimate, level: float) -> tuple[float, float]:
     return found.difference - half, found.difference + half
 
 
+def interval_of_arm(arm: Arm, level: float = 0.95) -> tuple[float, float, float]:
+    """One arm's mean with its interval, over as much as can be spoken of: seeds, groups or both."""
+    images, seeds = arm.without.shape[1] >= FEWEST_GROUPS, len(arm.scores) > 1
+    if not images and not seeds:
+        return arm.mean, arm.mean, arm.mean
+    estimand: Estimand = "method" if images and seeds else "test_set" if seeds else "checkpoints"
+    return arm.mean, *interval(estimate((1,), [arm], estimand=estimand), level)
+
+
 def holm(p: Sequence[float]) -> Floats:
     """The p values adjusted for being one of a family (Holm, 1979)."""
     values = np.asarray(p, dtype=np.float64)

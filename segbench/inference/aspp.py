@@ -1,19 +1,15 @@
 """``segbench aspp STUDY``: could ASPP help, and did it?"""
 
 import argparse
-import json
-from pathlib import Path
-
-from rich.console import Console
 
 from segbench.analysis.aspp import audit, pyramids_of, sizes_in_evaluation
 from segbench.analysis.questions import rules_of
 from segbench.analysis.study import StudyArm, StudyRuns, read_study
-from segbench.arguments import Arguments, output_file
+from segbench.arguments import Arguments, tables_console
 from segbench.data.dataset import DataSet
 from segbench.data.parallel import watched
-from segbench.files import write_atomic
-from segbench.inference.at_hand import data_set_of, holds, settings_of
+from segbench.files import as_json, write_atomic
+from segbench.inference.at_hand import add_probing_arguments, data_set_of, holds, settings_of
 from segbench.report import aspp as report
 from segbench.runs import RunFolder
 from segbench.taps import Pyramid, idle, map_side, mean_seeing
@@ -32,9 +28,7 @@ def main(argv: list[str]) -> None:
     pyramids = pyramids_of(study)
     notes = _measure(study, pyramids, options) if options.measure else []
     found = audit(study, rules_of(study, {}))
-    console = Console()
-    if not console.is_terminal:
-        console.width = 180  # a file or a pipe has no edge to wrap at
+    console = tables_console()
     for note in [*study.notes, *(f"not measured: {note}" for note in notes)]:
         console.print(f"warning: {note}", style="yellow", markup=False)
     for line in report.lines(found):
@@ -43,8 +37,7 @@ def main(argv: list[str]) -> None:
     if found.comparisons:
         console.print(report.verdict_table(found))
     if options.json:
-        text = json.dumps(report.as_json(found), indent=1, allow_nan=False)
-        write_atomic(options.json, text + "\n")
+        write_atomic(options.json, as_json(report.as_json(found)))
 
 
 def _measure(
@@ -96,14 +89,5 @@ def _score(run: RunFolder, data: DataSet, device: str) -> None:
 
 def _options(argv: list[str]) -> argparse.Namespace:
     parser = Arguments("segbench aspp", main.__doc__)
-    parser.add_argument("study", type=Path, nargs="+", help="a study's folder, or several of one")
-    parser.add_argument("--data", type=Path, help="the data set, where it moved since the runs")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument(
-        "--no-measure",
-        dest="measure",
-        action="store_false",
-        help="only what lies in the run folders already",
-    )
-    parser.add_argument("--json", type=output_file, metavar="FILE", help="write it all as json")
+    add_probing_arguments(parser)
     return parser.parse_args(argv)

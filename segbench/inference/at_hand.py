@@ -1,10 +1,12 @@
 """What a finished run was made of, where it is at hand, and whether a probe of it still holds."""
 
+import argparse
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from segbench.arguments import output_file
 from segbench.data.dataset import DataSet, read_data_set
 from segbench.errors import InputError
 from segbench.runs import RunFolder
@@ -56,3 +58,17 @@ def _code() -> str:
     from segbench.training.provenance import code_fingerprint  # seconds, for torch
 
     return code_fingerprint()
+
+
+def add_probing_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of the commands that look at runs with their data and networks."""
+    parser.add_argument("study", type=Path, nargs="+", help="a study's folder, or several of one")
+    parser.add_argument("--data", type=Path, help="the data set, where it moved since the runs")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument(
+        "--no-measure",
+        dest="measure",
+        action="store_false",
+        help="only what lies in the run folders already",
+    )
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write it all as json")

@@ -1,35 +1,32 @@
 """``segbench augmentation STUDY``: why augmentation helps or hurts."""
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from rich.console import Console
 
 from segbench.analysis.augmentation import explain
 from segbench.analysis.diagnosis import diagnose
 from segbench.analysis.questions import rules_of
 from segbench.analysis.recipes import Recipe, Recipes, recipes_of
 from segbench.analysis.study import read_study
-from segbench.arguments import Arguments, output_file
+from segbench.arguments import PICTURE, Arguments, positive, tables_console
 from segbench.data.audit import Policy, audit_policy
 from segbench.data.contact_sheet import overlay_sheet
 from segbench.data.dataset import DataSet, read_image, read_mask
 from segbench.data.parallel import watched
 from segbench.errors import InputError
-from segbench.files import write_atomic
-from segbench.inference.at_hand import data_set_of, holds, settings_of
+from segbench.files import as_json, write_atomic
+from segbench.inference.at_hand import add_probing_arguments, data_set_of, holds, settings_of
 from segbench.report import augmentation as report
 from segbench.runs import RunFolder
 from segbench.wording import counted
 
 CROPS = 64
 SHEET_CROPS = 6  # of each arm
-PICTURES = (".png", ".jpg", ".jpeg")
 
 
 def main(argv: list[str]) -> None:
@@ -53,9 +50,7 @@ def main(argv: list[str]) -> None:
         notes += _probe(recipes, data, options.crops, options.device)
     found = explain(study, rules_of(study, {}))
     diagnoses = diagnose(found)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 180  # a file or a pipe has no edge to wrap at
+    console = tables_console()
     for note in [*study.notes, *(f"not measured: {note}" for note in notes)]:
         console.print(f"warning: {note}", style="yellow", markup=False)
     for line in report.diagnosis_lines(study, diagnoses):
@@ -63,8 +58,7 @@ def main(argv: list[str]) -> None:
     for table in report.tables(study, found):
         console.print(table)
     if options.json:
-        text = json.dumps(report.as_json(found, diagnoses), indent=1, allow_nan=False)
-        write_atomic(options.json, text + "\n")
+        write_atomic(options.json, as_json(report.as_json(found, diagnoses)))
     if options.sheet and not isinstance(data, str):
         _write_sheet(options.sheet, recipes, data)
 
@@ -160,32 +154,11 @@ def _write_sheet(path: Path, recipes: Recipes, data: DataSet) -> None:
 
 def _options(argv: list[str]) -> argparse.Namespace:
     parser = Arguments("segbench augmentation", main.__doc__)
-    parser.add_argument("study", type=Path, nargs="+", help="a study's folder, or several of one")
-    parser.add_argument("--data", type=Path, help="the data set, where it moved since the runs")
+    add_probing_arguments(parser)
     parser.add_argument(
-        "--crops", type=_crops, default=CROPS, help=f"to look at, of each policy ({CROPS})"
+        "--crops", type=positive, default=CROPS, help=f"to look at, of each policy ({CROPS})"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument(
-        "--no-measure",
-        dest="measure",
-        action="store_false",
-        help="only what lies in the run folders already",
-    )
-    parser.add_argument("--json", type=output_file, metavar="FILE", help="write it all as json")
-    parser.add_argument(
-        "--sheet", type=_picture, metavar="FILE", help="crops of each arm with labels: .png, .jpg"
+        "--sheet", type=PICTURE, metavar="FILE", help="crops of each arm with labels: .png, .jpg"
     )
     return parser.parse_args(argv)
-
-
-def _crops(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give 1 or more")
-    return int(text)
-
-
-def _picture(text: str) -> Path:
-    if Path(text).suffix.lower() not in PICTURES:
-        raise InputError(f"--sheet: {text}; a contact sheet is a .png or .jpg")
-    return output_file(text)

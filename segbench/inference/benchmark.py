@@ -14,13 +14,12 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from segbench.arguments import Arguments
+from segbench.arguments import Arguments, positive, tables_console
 from segbench.errors import InputError
 from segbench.inference.load import NETWORK, build_network, device_called
 from segbench.inference.memory import peak_memory
@@ -59,7 +58,7 @@ def main(argv: list[str]) -> None:
     for name, runs in found.items():
         for run in runs:
             run.write_benchmark(measured[name])
-    _print(Console(), options.study, measured)
+    _print(options.study, measured)
     for line in [*noise(measured), *changes(before, measured)]:
         print(line)
 
@@ -228,9 +227,7 @@ def changes(
     return [f"the medians do not agree with the call of {when}: {name} differs by {largest:.0%}"]
 
 
-def _print(console: Console, study: Path, measured: dict[str, dict[str, Any]]) -> None:
-    if not console.is_terminal:
-        console.width = 160  # a file or a pipe has no edge to wrap at
+def _print(study: Path, measured: dict[str, dict[str, Any]]) -> None:
     first = next(iter(measured.values()))
     height, width = first["size"]
     table = Table(
@@ -249,7 +246,7 @@ def _print(console: Console, study: Path, measured: dict[str, dict[str, Any]]) -
         for runtime, found in one["runtimes"].items():
             table.add_row(*cells, *_row(runtime, found, one["runtimes"], first["runtimes"]))
             cells = [""] * len(cells)
-    console.print(table)
+    tables_console().print(table)
 
 
 def _row(
@@ -290,21 +287,15 @@ def _height_and_width(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give 1 or more")
-    return int(text)
-
-
 def _options(argv: list[str]) -> argparse.Namespace:
     parser = Arguments("segbench benchmark", main.__doc__)
     parser.add_argument("study", type=Path, help="a study's folder")
     parser.add_argument(
         "--size", type=_height_and_width, metavar="HxW", help="of an image (the test images')"
     )
-    parser.add_argument("--batch", type=_positive, default=8, help="for the throughput (8)")
-    parser.add_argument("--rounds", type=_positive, default=10, help="blocks of each call (10)")
-    parser.add_argument("--threads", type=_positive, help="of a CPU (torch's own number)")
+    parser.add_argument("--batch", type=positive, default=8, help="for the throughput (8)")
+    parser.add_argument("--rounds", type=positive, default=10, help="blocks of each call (10)")
+    parser.add_argument("--threads", type=positive, help="of a CPU (torch's own number)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument(
         "--runtimes",

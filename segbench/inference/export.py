@@ -1,11 +1,10 @@
 """``segbench export RUN``: a trained network as a file that needs no PyTorch."""
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -13,10 +12,10 @@ from rich.progress import track
 
 from segbench import __version__, metrics
 from segbench.arguments import Arguments
-from segbench.data.classes import IGNORE
-from segbench.data.dataset import Pair, read_data_set, read_image, read_mask
+from segbench.data.dataset import Pair, read_image, read_mask
 from segbench.errors import InputError
-from segbench.files import write_atomic
+from segbench.files import as_json, write_atomic
+from segbench.inference.at_hand import data_set_of
 from segbench.inference.load import load_network
 from segbench.inference.onnx import need_onnx, onnx_session, to_onnx
 from segbench.models import SegmentationNetwork
@@ -44,7 +43,10 @@ def main(argv: list[str]) -> None:
         raise InputError(f"{options.out}: holds a model already; give another --out")
     run = RunFolder(options.run)
     loaded = load_network(run, torch.device("cpu"))
-    pairs = _test_images(run, options.data)
+    data = data_set_of(run, options.data)
+    if isinstance(data, str):
+        raise InputError(f"an export is checked on the test images: {data}")
+    pairs = data.test
     metadata = {
         "classes": [asdict(c) for c in loaded.classes],
         "input": "images: uint8 [N, 3, H, W], RGB, 0..255",
@@ -62,13 +64,17 @@ def main(argv: list[str]) -> None:
         f"checkpoint's {ours:.4f} ({len(pairs)} images)"
     )
     if apart > LOGITS or abs(ours - theirs) > MEAN_IOU:
-        print(f"segbench: not exported: the model is not the network: {said}", file=sys.stderr)
-        sys.exit(1)
+        _refuse(f"the model is not the network: {said}")
     options.out.mkdir(parents=True, exist_ok=True)
-    write_atomic(options.out / "classes.json", json.dumps(metadata["classes"], indent=1) + "\n")
+    write_atomic(options.out / "classes.json", as_json(metadata["classes"]))
     write_atomic(options.out / "example.py", EXAMPLE.read_text("utf-8"))
     write_atomic(options.out / "model.onnx", model)
     print(f"{options.out / 'model.onnx'}: {len(model) / 1e6:.1f} MB; {said}")
+
+
+def _refuse(reason: str) -> NoReturn:
+    print(f"segbench: not exported: {reason}", file=sys.stderr)
+    sys.exit(1)
 
 
 def _difference(network: SegmentationNetwork, session: Any, size: tuple[int, int, int]) -> float:
@@ -82,12 +88,7 @@ def _difference(network: SegmentationNetwork, session: Any, size: tuple[int, int
     try:
         (theirs,) = session.run(None, {"images": images.numpy()})
     except Exception as error:  # ONNX Runtime's own kinds, which are no part of its interface
-        reason = " ".join(str(error).split())[:160]
-        print(
-            f"segbench: not exported: the model fails at {height}x{width}: {reason}",
-            file=sys.stderr,
-        )
-        sys.exit(1)
+        _refuse(f"the model fails at {height}x{width}: {' '.join(str(error).split())[:160]}")
     return float(np.abs(ours - theirs).max() / np.abs(ours).max())
 
 
@@ -101,25 +102,9 @@ def _test_scores(
         truth = read_mask(pair.mask)
         logits = (network(torch.from_numpy(image)).numpy(), session.run(None, {"images": image})[0])
         for number, one in enumerate(logits):
-            codes = truth.astype(np.int64) * classes + one[0].argmax(0)
-            found = np.bincount(codes[truth != IGNORE], minlength=classes**2)
-            counts[number] += found.reshape(classes, classes)
+            counts[number] += metrics.confusion(truth, one[0].argmax(0), classes)
     ours, theirs = metrics.mean_iou(counts)
     return float(ours), float(theirs)
-
-
-def _test_images(run: RunFolder, data: Path | None) -> tuple[Pair, ...]:
-    config = run.read_config()["data"]
-    root = data or Path(config["root"])
-    if not root.is_dir():
-        raise InputError(
-            f"data.root: {root} is not here, and an export is checked on the test images; give "
-            "the data set with --data"
-        )
-    found = read_data_set(root, config["folds"], config["fold"])
-    if found.fingerprint != run.read_record()["fingerprints"]["data"]:
-        raise InputError(f"{root}: is not the data set of {run.path}; give it with --data")
-    return found.test
 
 
 def _options(argv: list[str]) -> argparse.Namespace:

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from segbench import metrics
 from segbench.data.audit import Policy
-from segbench.data.classes import IGNORE
 from segbench.data.dataset import Pair, read_image, read_mask
 from segbench.models import SegmentationNetwork
 from segbench.models.aspp import ASPP
@@ -46,7 +46,7 @@ def counts_of_crops(
     for start in range(0, len(crops), BATCH):
         images, masks = zip(*crops[start : start + BATCH], strict=True)
         predicted = _predict(network, np.stack(images))
-        counts += _confusion(np.stack(masks), predicted, classes)
+        counts += metrics.confusion(np.stack(masks), predicted, classes)
     return counts
 
 
@@ -115,7 +115,7 @@ def without_idle_taps(
     with _zeroed(branches, energies):
         for pair in pairs:
             predicted = _predict(network, read_image(pair.image)[None], tile)
-            counts.append(_confusion(read_mask(pair.mask), predicted[0], classes))
+            counts.append(metrics.confusion(read_mask(pair.mask), predicted[0], classes))
             names.append(pair.name)
     return {
         "images": names,
@@ -163,10 +163,3 @@ def _predict(
     else:
         logits = tiled_logits(network, batch, tile, overlap=tile // 4)
     return np.asarray(logits.max(1).indices.cpu().numpy(), np.int64)
-
-
-def _confusion(truth: Pixels, predicted: NDArray[np.int64], classes: int) -> Counts:
-    """Counts [K, K] of labelled pixels; rows truth."""
-    codes = truth.astype(np.int64) * classes + predicted
-    found = np.bincount(codes[truth != IGNORE], minlength=classes**2)
-    return found.reshape(classes, classes)

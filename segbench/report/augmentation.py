@@ -12,7 +12,7 @@ from segbench.analysis.augmentation import Affinity, Effect, Explanation, Value
 from segbench.analysis.diagnosis import Diagnosis, shown
 from segbench.analysis.study import StudyRuns
 from segbench.probes import PolicyAudit
-from segbench.report.verdicts import sentence, verdict_words
+from segbench.report.verdicts import bounds, sentence, verdict_words
 
 WORST_CLASSES = 3  # of an affinity, that are named
 
@@ -80,9 +80,8 @@ def effect_table(effects: Sequence[Effect]) -> Table:
     for effect in effects:
         c = effect.contrast
         what = "" if effect.kind == "baseline" else f" {effect.what}"
-        interval = "" if c.ci_low is None else f"[{c.ci_low:+.3f}, {c.ci_high:+.3f}]"
         words = (f"{KINDS[effect.kind]}{what}", f"{c.arm} - {c.baseline}", f"{c.difference:+.3f}")
-        table.add_row(*map(escape, (*words, interval, verdict_words(c))))
+        table.add_row(*map(escape, (*words, bounds(c), verdict_words(c))))
     return table
 
 
@@ -193,35 +192,24 @@ def _causes(one: Diagnosis) -> Iterator[str]:
 
 
 def as_json(found: Explanation, diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
-    """All of it, for programs; what is no number is null."""
-    content: dict[str, Any] = _plain(
-        {
-            "gaps": [asdict(gap) for gap in found.gaps],
-            "effects": [
-                {"kind": e.kind, "what": e.what, **e.contrast.as_json()} for e in found.effects
-            ],
-            "policies": {
-                name: {**audit.as_json(), "no_op": audit.no_op, "damage": audit.damage}
-                for name, audit in found.audits.items()
-            },
-            "affinity": [asdict(one) for one in found.affinities],
-            "diagnosis": [
-                {
-                    **{"arm": one.arm, "outcome": one.outcome, "where": one.where},
-                    "causes": [asdict(cause) for cause in one.causes],
-                    "notes": one.notes,
-                    "sentence": explained(one),
-                }
-                for one in diagnoses
-            ],
-        }
-    )
-    return content
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """All of it, for programs."""
+    return {
+        "gaps": [asdict(gap) for gap in found.gaps],
+        "effects": [
+            {"kind": e.kind, "what": e.what, **e.contrast.as_json()} for e in found.effects
+        ],
+        "policies": {
+            name: {**audit.as_json(), "no_op": audit.no_op, "damage": audit.damage}
+            for name, audit in found.audits.items()
+        },
+        "affinity": [asdict(one) for one in found.affinities],
+        "diagnosis": [
+            {
+                **{"arm": one.arm, "outcome": one.outcome, "where": one.where},
+                "causes": [asdict(cause) for cause in one.causes],
+                "notes": one.notes,
+                "sentence": explained(one),
+            }
+            for one in diagnoses
+        ],
+    }

@@ -1,7 +1,6 @@
 """``segbench compare STUDY``: does it help, and how sure are we?"""
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from segbench.analysis.compare import Contrast, compare, per_class
 from segbench.analysis.curves import difference, fluctuation, overfitting
 from segbench.analysis.questions import SCORES, rules_of
 from segbench.analysis.study import StudyRuns, read_study
-from segbench.arguments import Arguments, output_file
-from segbench.files import write_atomic
+from segbench.arguments import Arguments, output_file, tables_console
+from segbench.files import as_json, write_atomic
 from segbench.report import verdicts
 from segbench.report.cost import cost_sentence
 
@@ -29,9 +28,7 @@ def main(argv: list[str]) -> None:
     asked = {key: getattr(options, key) for key in ("margin", "alpha", "estimand", "metric")}
     rules = rules_of(study, asked | {"paired": options.paired or None})
     contrasts = compare(study, rules)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160  # a file or a pipe has no edge to wrap at
+    console = tables_console()
     for warning in verdicts.warnings_of(study, contrasts):
         console.print(f"warning: {warning}", style="yellow", markup=False)
     arms = {arm.name: arm for arm in study.arms}
@@ -69,7 +66,7 @@ def _print_curves(console: Console, study: StudyRuns) -> None:
 def _write(options: argparse.Namespace, contrasts: list[Contrast]) -> None:
     rows: list[dict[str, Any]] = [contrast.as_json() for contrast in contrasts]
     texts: dict[str, Callable[[], str]] = {
-        "json": lambda: json.dumps(rows, indent=1, allow_nan=False) + "\n",
+        "json": lambda: as_json(rows),
         "csv": lambda: verdicts.as_csv(contrasts),
         "markdown": lambda: verdicts.as_markdown(contrasts),
     }

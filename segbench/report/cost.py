@@ -1,23 +1,20 @@
 """``segbench pick STUDY``: quality against cost, and the best arm within limits."""
 
 import argparse
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from segbench.analysis.compare import Contrast
 from segbench.analysis.cost import COSTS, ArmCost, Pick, costs, faster, pick
 from segbench.analysis.study import StudyArm, read_study
-from segbench.arguments import Arguments, output_file
-from segbench.errors import InputError
-from segbench.files import write_atomic
+from segbench.arguments import Arguments, file_ending_in, output_file, tables_console
+from segbench.files import as_json, write_atomic
 from segbench.report.verdicts import METRICS, verdict_words
 
 UNITS = {
@@ -27,6 +24,8 @@ UNITS = {
     "memory": {"KB": 1e-3, "MB": 1.0, "GB": 1e3},
 }
 """Of each limit, as multiples of the unit that analysis counts in."""
+
+FIGURE = file_ending_in(".html", ".svg", ".png")
 
 MEANINGS = {
     "training": "of one run, such as 2h",
@@ -47,9 +46,7 @@ def main(argv: list[str]) -> None:
     found = costs(study, options.runtime)
     limits = {name: getattr(options, name) for name in COSTS if getattr(options, name) is not None}
     chosen = pick(study, limits, options.runtime) if limits else None
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160  # a file or a pipe has no edge to wrap at
+    console = tables_console()
     console.print(cost_table(found, str(options.study[0]), options.runtime))
     console.print(front_table(found))
     console.print(training_table(found, options.price))
@@ -60,7 +57,7 @@ def main(argv: list[str]) -> None:
     if options.json:
         content: dict[str, Any] = {"arms": [asdict(one) for one in found]}
         content |= {"pick": asdict(chosen)} if chosen else {}
-        write_atomic(options.json, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_atomic(options.json, as_json(content))
     if options.figure:
         from segbench.report.figures import cost_figure, write_figure
 
@@ -161,7 +158,7 @@ def cost_sentence(
     value, low, high = speed
     parts = [
         _times(theirs["macs"] / ours["macs"], "fewer", "more", "MACs"),
-        f"{_times(value, 'faster', 'slower')} [{low:.2f}, {high:.2f}] ({runtime})",
+        f"{_speed(value, low, high)} [{low:.2f}, {high:.2f}] ({runtime})",
         _times(theirs["size_mb"] / ours["size_mb"], "smaller", "larger"),
     ]
     metric = METRICS.get(contrast.metric, contrast.metric)
@@ -169,6 +166,12 @@ def cost_sentence(
         f"{contrast.arm} against {contrast.baseline}: {', '.join(parts)}, {metric} "
         f"{contrast.difference:+.3f}: {verdict_words(contrast)}."
     )
+
+
+def _speed(value: float, low: float, high: float) -> str:
+    if low <= 1 <= high:
+        return "no difference in speed shown,"
+    return _times(value, "faster", "slower")
 
 
 def _times(ratio: float, less: str, more: str, what: str = "") -> str:
@@ -205,12 +208,6 @@ def _price(text: str) -> float:
     return price
 
 
-def _figure(text: str) -> Path:
-    if Path(text).suffix not in (".html", ".svg", ".png"):
-        raise InputError(f"--figure: {text}; give a name that ends in .html, .svg or .png")
-    return output_file(text)
-
-
 def _options(argv: list[str]) -> argparse.Namespace:
     parser = Arguments("segbench pick", main.__doc__)
     parser.add_argument("study", type=Path, nargs="+", help="a study's folder, or several of one")
@@ -221,7 +218,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", type=output_file, metavar="FILE", help="write it all as json")
     parser.add_argument(
         "--figure",
-        type=_figure,
+        type=FIGURE,
         metavar="FILE",
         help="mean IoU against each cost, as html, svg, png",
     )

@@ -1,93 +1,25 @@
 """``segbench errors STUDY``: what the networks get wrong, and why."""
 
 import argparse
-import json
-import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 
 from segbench import metrics
-from segbench.analysis import errors, findings
-from segbench.analysis.ceiling import ceiling, crops_of_classes
-from segbench.analysis.compare import compare
-from segbench.analysis.errors import ClassErrors, Flow
-from segbench.analysis.findings import Finding
-from segbench.analysis.influence import Influence, influences
-from segbench.analysis.pixels import (
-    Area,
-    Counts,
-    Task,
-    by_image,
-    errors_of,
-    read_ids,
-    summed,
-    tasks_of,
-)
-from segbench.analysis.questions import rules_of
-from segbench.analysis.segments import Ids
-from segbench.analysis.separability import sample_pixels, separability
+from segbench.analysis import findings
+from segbench.analysis.anatomy import Errors, look_into
+from segbench.analysis.pixels import tasks_of
 from segbench.analysis.study import StudyArm, StudyRuns, read_study
-from segbench.arguments import Arguments, output_file
+from segbench.arguments import Arguments, output_file, positive, tables_console
+from segbench.data.parallel import cores
 from segbench.errors import InputError
-from segbench.files import write_atomic
+from segbench.files import as_json, write_atomic
 from segbench.report.gallery import write_gallery
 
 BOUNDARY = 8.0  # pixels from a true border, within which an error counts as its
-STRIDES = (8, 16, 32)
-CROP = 192  # of the truth, for the stride ceiling
-CROPS = 3  # for each class
-PAIRS = 6  # of classes, whose colours are compared
-PIXELS = 200  # of a class in an image, for that
 SHOWN = 12  # rows of the table of flows
-
-
-@dataclass(frozen=True)
-class Errors:
-    """All that is known of what an arm gets wrong."""
-
-    arm: str
-    flows: list[Flow]
-    classes: list[ClassErrors]
-    kinds: dict[str, float]
-    ceilings: dict[int, dict[str, float]]
-    separable: dict[tuple[str, str], float | None]
-    doubts: list[Area]
-    influences: list[Influence]
-    findings: list[Finding]
-
-    def as_json(self) -> dict[str, Any]:
-        """``confusion``, ``classes``, ``findings`` and what stands beside them."""
-        ceilings = self.ceilings.items()
-        return {
-            "arm": self.arm,
-            "confusion": [asdict(flow) for flow in self.flows],
-            "classes": [
-                _without_nan(asdict(one))
-                | {"stride_ceiling": {str(s): by_class[one.name] for s, by_class in ceilings}}
-                | {"missed_objects": {
-                    size: round(number * (1 - one.found[size])) if number else 0
-                    for size, number in one.objects.items()
-                }}
-                for one in self.classes
-            ],
-            "iou_lost_by_kind": self.kinds,
-            "colour_auc": [
-                {"classes": list(pair), "auc": auc} for pair, auc in self.separable.items()
-            ],
-            "doubtful_labels": [asdict(area) for area in self.doubts],
-            "influence": [asdict(one) for one in self.influences],
-            "findings": [asdict(one) for one in self.findings],
-        }  # fmt: skip
 
 
 def main(argv: list[str]) -> None:
@@ -102,9 +34,7 @@ def main(argv: list[str]) -> None:
     arm = _arm(study, options.arm)
     tasks = tasks_of(study, arm)
     found = look_into(study, arm, tasks, options.boundary, options.workers)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160  # a file or a pipe has no edge to wrap at
+    console = tables_console()
     for finding in found.findings:
         console.print(finding.sentence, markup=False)
     console.print(flow_table(found))
@@ -113,115 +43,12 @@ def main(argv: list[str]) -> None:
     if found.influences:
         console.print(influence_table(found))
     if options.json:
-        text = json.dumps(found.as_json(), indent=1, allow_nan=False, ensure_ascii=False)
-        write_atomic(options.json, text + "\n")
+        write_atomic(options.json, as_json(found.as_json()))
     if options.gallery:
         number = write_gallery(
             options.gallery, study, tasks, found.flows, options.boundary, options.workers
         )
         print(f"{options.gallery}: {number} crops of the largest confusions")
-
-
-def look_into(
-    study: StudyRuns, arm: StudyArm, tasks: Sequence[Task], boundary: float, workers: int
-) -> Errors:
-    """Everything that is to be known of an arm's errors."""
-    images = []
-    number = len(study.classes)
-    look = partial(errors_of, classes=number, width=boundary)
-    stream = by_image(look, tasks, workers)
-    for one in track(stream, "predictions", total=len(tasks), transient=True):
-        images.append(one)
-    counts = summed(images)
-    flows, classes = errors.flows(study, counts), errors.classes(study, counts)
-    ceilings = _ceilings(study, tasks)
-    separable = _separable(study, tasks, flows)
-    doubts = sorted(
-        (area for one in images for area in one.doubts), key=lambda a: -a.pixels * a.share
-    )
-    rules = rules_of(study, {})
-    influence = influences(study, rules, compare(study, rules)) if len(study.arms) > 1 else []
-    return Errors(
-        arm.name,
-        flows,
-        classes,
-        errors.kinds_total(counts),
-        ceilings,
-        separable,
-        doubts,
-        influence,
-        _findings(arm, counts, flows, classes, ceilings, separable, len(doubts)),
-    )
-
-
-def _findings(
-    arm: StudyArm,
-    counts: dict[str, Counts],
-    flows: list[Flow],
-    classes: list[ClassErrors],
-    ceilings: dict[int, dict[str, float]],
-    separable: dict[tuple[str, str], float | None],
-    doubts: int,
-) -> list[Finding]:
-    seeds = counts["flow"].shape[1]
-    together = errors.agreement(counts)
-    pixels, without = errors.without_doubtful_labels(counts)
-    stride = arm.seeds[0].runs[0].read_config()["model"].get("output_stride")
-    found = [
-        *findings.of_flows(flows, seeds, separable),
-        *findings.of_ceilings(classes, ceilings, stride),
-        *findings.of_objects(classes),
-        findings.of_frequency(classes),
-        findings.of_agreement(together, seeds),
-        findings.of_labels(pixels, doubts, together.mean_iou, without),
-    ]
-    return sorted((one for one in found if one), key=lambda one: -one.iou_lost)
-
-
-def _ceilings(study: StudyRuns, tasks: Sequence[Task]) -> dict[int, dict[str, float]]:
-    number = len(study.classes)
-    truths = (read_ids(task.truth) for task in tasks)
-    crops = crops_of_classes(truths, number, CROP, CROPS, np.random.default_rng(0))
-    found = {}
-    for stride in track(STRIDES, "stride ceilings", transient=True):
-        iou = metrics.class_iou(ceiling(crops, stride, number))
-        found[stride] = dict(zip(study.classes, map(float, iou), strict=True))
-    return found
-
-
-def _separable(
-    study: StudyRuns, tasks: Sequence[Task], flows: Sequence[Flow]
-) -> dict[tuple[str, str], float | None]:
-    pairs: dict[tuple[str, str], float | None] = {}
-    for flow in flows:
-        if len(pairs) < PAIRS:
-            first, second = sorted((flow.truth, flow.predicted))
-            pairs[first, second] = None
-    if not pairs:
-        return pairs
-    images = [_image_and_truth(task) for task in tasks]
-    names = {name: number for number, name in enumerate(dict.fromkeys(study.group_names))}
-    groups = [names[name] for name in study.group_names]
-    if len(names) < 2:  # one flight: at least the images are apart
-        groups = list(range(len(tasks)))
-    rng = np.random.default_rng(0)
-    sample = sample_pixels(images, groups, len(study.classes), PIXELS, rng)
-    for first, second in pairs:
-        ids = (study.classes.index(name) for name in (first, second))
-        pairs[first, second] = separability(sample, *ids)
-    return pairs
-
-
-def _image_and_truth(task: Task) -> tuple[Ids, Ids]:
-    """A test image as it is stored, reduced, with its truth at that size."""
-    path = task.truth.parent.parent / "image" / f"{task.name}.jpg"
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-    if image is None:
-        raise InputError(f"{path}: the study keeps no readable picture of this test image")
-    truth = cv2.resize(
-        read_ids(task.truth), image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT
-    )
-    return np.asarray(image, dtype=np.uint8), np.asarray(truth, dtype=np.uint8)
 
 
 def flow_table(found: Errors) -> Table:
@@ -307,12 +134,6 @@ def _percent(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.0%}"
 
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(part) for key, part in value.items()}
-    return None if isinstance(value, float) and np.isnan(value) else value
-
-
 def _arm(study: StudyRuns, name: str | None) -> StudyArm:
     """The arm that was asked for, or the one with the highest mean IoU."""
     scored = {arm.name: arm for arm in study.arms if len(arm.counts())}
@@ -338,7 +159,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
         help=f"pixels from a border within which an error is its ({BOUNDARY:g})",
     )
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes (one per core)"
+        "--workers", type=positive, default=cores(), help="processes (one per core)"
     )
     parser.add_argument("--json", type=output_file, metavar="FILE", help="write it all as json")
     parser.add_argument(

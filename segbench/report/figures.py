@@ -1,5 +1,6 @@
 """Figures, made from what analysis found."""
 
+import html
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,13 +57,13 @@ def _point(one: ArmCost, name: str, number: int, shown: bool) -> go.Scatter:
             "color": COLORS[number % len(COLORS)],
             "symbol": SYMBOLS[number % len(SYMBOLS)],
         },
-        name=one.arm,
+        name=html.escape(one.arm),  # plotly reads tags in names
         legendgroup=one.arm,
         showlegend=shown,
-        hovertemplate=(
-            f"{{}}<br>mean IoU {y:.3f} [{y_low:.3f}, {y_high:.3f}]<br>{name} {x:.1f} {COSTS[name]}"
-            f" [{x_low:.1f}, {x_high:.1f}]<br>on the front: {one.on_front[name]:.0%}<extra></extra>"
-        ).replace("{}", "%{fullData.name}"),
+        hovertemplate="%{fullData.name}<br>"
+        f"mean IoU {y:.3f} [{y_low:.3f}, {y_high:.3f}]<br>"
+        f"{name} {x:.1f} {COSTS[name]} [{x_low:.1f}, {x_high:.1f}]<br>"
+        f"on the front: {one.on_front[name]:.0%}<extra></extra>",
     )
 
 

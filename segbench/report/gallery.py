@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from segbench.analysis.errors import Flow
 from segbench.analysis.pixels import Area, Task, by_image, places_of, read_ids
-from segbench.analysis.segments import IGNORE, Ids, kinds, look_at
+from segbench.analysis.segments import Ids, kinds, look_at
 from segbench.analysis.study import StudyRuns
+from segbench.data.classes import IGNORE
 from segbench.files import write_atomic
 
 CAUSES = 6

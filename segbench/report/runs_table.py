@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from segbench.arguments import Arguments
+from segbench.arguments import Arguments, tables_console
 from segbench.errors import InputError
 from segbench.runs import RunFolder, find_runs
 
@@ -18,9 +17,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("study", type=Path, help="a folder of run folders")
     study = parser.parse_args(argv).study
     runs = find_runs(study)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 200  # a file or a pipe has no edge to wrap at
+    console = tables_console()
     console.print(runs_table(study, runs))
     console.print(
         "Scores of one seed each: differences between rows say little without more seeds.",

@@ -42,10 +42,9 @@ def sentence(contrast: Contrast, study: StudyRuns) -> str:
             f"{what} changes the {metric}{of} by {shown} ({basis(contrast)}): "
             f"{verdict_words(contrast)}."
         )
-    interval = f"[{contrast.ci_low:+.3f}, {contrast.ci_high:+.3f}]"
     level = f"{100 * contrast.ci_level:.4g} %"
     return (
-        f"{what} changes the {metric}{of} by {contrast.difference:+.3f} {interval} "
+        f"{what} changes the {metric}{of} by {contrast.difference:+.3f} {bounds(contrast)} "
         f"({level}, {basis(contrast)}): {verdict_words(contrast)}."
     )
 
@@ -59,6 +58,13 @@ def basis(contrast: Contrast) -> str:
         + (", these test images only" if contrast.estimand == "test_set" else "")
         + (", these checkpoints only" if contrast.estimand == "checkpoints" else "")
     )
+
+
+def bounds(contrast: Contrast) -> str:
+    """The interval of a contrast, or nothing where it has none."""
+    if contrast.ci_low is None:
+        return ""
+    return f"[{contrast.ci_low:+.3f}, {contrast.ci_high:+.3f}]"
 
 
 def verdict_words(contrast: Contrast) -> str:
@@ -99,9 +105,8 @@ def verdict_table(study: StudyRuns, rules: Rules, contrasts: Sequence[Contrast])
     for column in ("contrast", "difference", level, "verdict", "one seed misleads"):
         table.add_column(column, overflow="fold")
     for c in contrasts:
-        interval = "" if c.ci_low is None else f"[{c.ci_low:+.3f}, {c.ci_high:+.3f}]"
         misleads = "" if c.single_seed_misleads is None else f"{c.single_seed_misleads:.0%}"
-        row = (f"{c.arm} - {c.baseline}", f"{c.difference:+.3f}", interval, verdict_words(c))
+        row = (f"{c.arm} - {c.baseline}", f"{c.difference:+.3f}", bounds(c), verdict_words(c))
         table.add_row(*(escape(cell) for cell in row), misleads)
     return table
 
@@ -252,7 +257,6 @@ def as_markdown(contrasts: Sequence[Contrast]) -> str:
     """A table for a report."""
     lines = ["| contrast | difference | interval | verdict |", "|---|---|---|---|"]
     for c in contrasts:
-        interval = "" if c.ci_low is None else f"[{c.ci_low:+.3f}, {c.ci_high:+.3f}]"
-        row = (f"{c.arm} - {c.baseline}", f"{c.difference:+.3f}", interval, verdict_words(c))
+        row = (f"{c.arm} - {c.baseline}", f"{c.difference:+.3f}", bounds(c), verdict_words(c))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
     return "\n".join(lines) + "\n"

@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from segbench.errors import InputError
-from segbench.runs import MACHINE, OUTSIDE_THE_RESULT, cell_name, fingerprint
+from segbench.runs import MACHINE, OUTSIDE_THE_RESULT, cell_name, dotted, fingerprint
 
 SEED, FOLD = "seed_everything", "data.fold"
 
@@ -169,7 +169,7 @@ class Sweep:
         Raises:
             InputError: one is missing, or cannot be read.
         """
-        return {name: fingerprint(_flat(_read_yaml(Path(name)))) for name in self.files}
+        return {name: fingerprint(dotted(_read_yaml(Path(name)))) for name in self.files}
 
     def resolved(self, key: str, default: Any) -> Any:
         """A key's value in the first cell, looked up where ``segbench fit`` would."""
@@ -179,7 +179,7 @@ class Sweep:
         value = default
         for file in self._files(without=other_arms):
             if Path(file).is_file():
-                value = _flat(_read_yaml(Path(file))).get(key, value)
+                value = dotted(_read_yaml(Path(file))).get(key, value)
         return value
 
 
@@ -389,14 +389,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: must map keys to values")
     return content
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        nested = isinstance(value, Mapping)
-        flat |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat
 
 
 def as_text(command: Sequence[str]) -> str:

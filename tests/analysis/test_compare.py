@@ -17,7 +17,7 @@ from studies_on_paper import plan_of, write_run
 from segbench import metrics
 from segbench.analysis import stats
 from segbench.analysis.compare import best_set, compare, per_class
-from segbench.analysis.questions import rules_of
+from segbench.analysis.questions import questions, rules_of
 from segbench.analysis.study import read_study
 from segbench.errors import InputError
 from segbench.report.verdicts import warnings_of
@@ -195,6 +195,16 @@ def test_a_plan_can_name_its_pairs(tmp_path: Path):
     expected = [m[1] - m[0], m[2] - m[3]]
     assert [v.difference for v in verdicts] == pytest.approx(expected)
     assert verdicts[0].ci_level == pytest.approx(1 - 0.05 / 2)
+
+
+def test_pairs_of_a_study_that_still_runs_are_those_that_are_there(tmp_path: Path):
+    counts = simulated(2, 3, 20)
+    folder = study_of(tmp_path / "s", counts, ["a.yaml", "b.yaml"], "config")
+    study = read_study([folder])
+    (question,) = questions(study, ["b - a", "c - a"])
+    assert (question.arm, question.baseline) == ("b", "a")
+    with pytest.raises(InputError, match="no pair of its plan has finished runs"):
+        questions(study, ["c - a"])
 
 
 @pytest.mark.parametrize("pair", ["b", "b - x", "b - b", "b-a"])

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from painted import GRASS, NAMES, ROAD, TREE, WATER, scene, study_of_networks
 
@@ -178,9 +179,9 @@ def test_labels_that_all_networks_contradict(segbench: Segbench, tmp_path: Path)
     assert doubt["box"] == [120, 20, 140, 40]
     assert (doubt["truth"], doubt["predicted"], doubt["pixels"]) == (ROAD, TREE, 400)
     # one arm that agrees with the label, or is not sure, and nobody doubts it
-    for number, other in enumerate(({"one": sees, "other": perfect},)):
-        folder = study_of_networks(tmp_path / str(number), other, scenes=scenes, confidence=250)
-        assert errors_of(segbench, folder, "--arm=one")["doubtful_labels"] == []
+    agrees = {"one": sees, "other": perfect}
+    folder = study_of_networks(tmp_path / "agrees", agrees, scenes=scenes, confidence=250)
+    assert errors_of(segbench, folder, "--arm=one")["doubtful_labels"] == []
     folder = study_of_networks(tmp_path / "unsure", both, scenes=scenes, confidence=200)
     assert errors_of(segbench, folder)["doubtful_labels"] == []
 
@@ -225,7 +226,6 @@ def test_boundary_iou_by_brute_force(segbench: Segbench, tmp_path: Path):
 
 
 def test_the_best_logits_of_a_stride_beat_the_pooled_truth():
-    torch = pytest.importorskip("torch")
     truth = scene(0)[:160, :192]
     logits = best_logits(truth, 16, 4)
     up = torch.nn.functional.interpolate(

@@ -15,6 +15,7 @@ from PIL import Image
 from segbench.data.check import check_data_set
 from segbench.data.dataset import read_data_set
 from segbench.data.survey import duplicates
+from segbench.data.survey.findings import GROUPS_FOR_A_CLASS, GROUPS_FOR_A_VERDICT
 from segbench.errors import InputError
 
 Check = Callable[..., list[str]]
@@ -283,7 +284,9 @@ def test_what_cannot_be_checked(
     data: Path, refusal: Callable[..., str], check: Check, tmp_path: Path
 ):
     assert "not a folder" in refusal("data", "check", tmp_path / "nowhere")
-    assert "a contact sheet is a .png or .jpg" in refusal("data", "check", data, "--sheet", "a.gif")
+    assert "a.gif: give a name in .png or .jpg or .jpeg" in refusal(
+        "data", "check", data, "--sheet", "a.gif"
+    )
     assert "no/x.json: no is not a folder" in refusal("data", "check", data, "--json", "no/x.json")
     assert "give 0 to 126 bits" in refusal("data", "check", data, "--near", 200)
     (data / "classes.json").write_text("[")
@@ -318,3 +321,11 @@ def test_close_hashes_are_those_that_counting_bits_finds(monkeypatch: pytest.Mon
 def test_what_hangs_together():
     assert duplicates.clusters(7, [(0, 4), (5, 2), (4, 6)]) == [[0, 4, 6], [2, 5]]
     assert duplicates.clusters(3, []) == []
+
+
+def test_the_check_and_the_verdicts_count_groups_alike():
+    from segbench.analysis.compare import FEWEST_GROUPS_OF_A_CLASS
+    from segbench.analysis.stats import FEWEST_GROUPS
+
+    assert GROUPS_FOR_A_VERDICT == FEWEST_GROUPS
+    assert GROUPS_FOR_A_CLASS == FEWEST_GROUPS_OF_A_CLASS

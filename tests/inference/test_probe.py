@@ -174,7 +174,7 @@ def test_data_that_is_not_at_hand(
     ("argument", "complaint"),
     [
         ("--crops=0", "0: give 1 or more"),
-        ("--sheet=x.pdf", "--sheet: x.pdf; a contact sheet is a .png or .jpg"),
+        ("--sheet=x.pdf", "x.pdf: give a name in .png or .jpg or .jpeg"),
         ("--json=nowhere/f.json", "nowhere/f.json: nowhere is not a folder; make it first"),
         ("--device=tpu", "--device: tpu; give auto, cpu or cuda"),
     ],

@@ -1,22 +1,20 @@
 """``segbench data check DIR``: the survey, printed, pictured and written down."""
 
-import json
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from segbench.arguments import Arguments, output_file
+from segbench.arguments import PICTURE, Arguments, output_file, tables_console
 from segbench.data.contact_sheet import overlay_sheet
 from segbench.data.dataset import SPLITS, read_image, read_mask
 from segbench.data.survey.duplicates import BITS, NEAR
 from segbench.data.survey.survey import Survey, survey
 from segbench.errors import InputError
-from segbench.files import write_atomic
+from segbench.files import as_json, write_atomic
 from segbench.wording import counted
 
 SHEET_IMAGES = 6
@@ -31,7 +29,7 @@ def main(argv: list[str]) -> None:
     parser = Arguments("segbench data check", main.__doc__)
     parser.add_argument("root", type=Path, metavar="DIR", help="the data set's folder")
     parser.add_argument(
-        "--sheet", type=output_file, metavar="FILE", help="a contact sheet: .png or .jpg"
+        "--sheet", type=PICTURE, metavar="FILE", help="a contact sheet: .png or .jpg"
     )
     parser.add_argument("--json", type=output_file, metavar="FILE", help="write all of it as JSON")
     parser.add_argument(
@@ -45,12 +43,10 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     if not 0 <= options.near < BITS // 2:
         raise InputError(f"--near: {options.near}; give 0 to {BITS // 2 - 1} bits")
-    if options.sheet and options.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise InputError(f"--sheet: {options.sheet}; a contact sheet is a .png or .jpg")
     found = survey(options.root, options.near)
     _print(found)
     if options.json:
-        write_atomic(options.json, json.dumps(found.as_json(), indent=1) + "\n")
+        write_atomic(options.json, as_json(found.as_json()))
     if options.sheet:
         _write_sheet(options.sheet, found)
     if found.problems:
@@ -58,9 +54,7 @@ def main(argv: list[str]) -> None:
 
 
 def _print(found: Survey) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160  # a file or a pipe has no edge to wrap at
+    console = tables_console()
     for split, summary in found.splits.items():
         sizes = sorted(summary.sizes, key=lambda size: size[0] * size[1])
         span = [f"{width}x{height}" for width, height in dict.fromkeys(sizes[:1] + sizes[-1:])]

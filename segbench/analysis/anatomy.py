@@ -1,0 +1,176 @@
+"""All that is known of what an arm gets wrong: counted, explained, put into sentences."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+
+from segbench import metrics
+from segbench.analysis import errors, findings
+from segbench.analysis.ceiling import ceiling, crops_of_classes
+from segbench.analysis.compare import compare
+from segbench.analysis.errors import ClassErrors, Flow
+from segbench.analysis.findings import Finding
+from segbench.analysis.influence import Influence, influences
+from segbench.analysis.pixels import Area, Counts, Task, by_image, errors_of, read_ids, summed
+from segbench.analysis.questions import rules_of
+from segbench.analysis.segments import Ids
+from segbench.analysis.separability import sample_pixels, separability
+from segbench.analysis.study import StudyArm, StudyRuns
+from segbench.data.parallel import watched
+from segbench.errors import InputError
+from segbench.taps import stride_of
+
+STRIDES = (8, 16, 32)
+CROP = 192  # of the truth, for the stride ceiling
+CROPS = 3  # for each class
+PAIRS = 6  # of classes, whose colours are compared
+PIXELS = 200  # of a class in an image, for that
+
+
+@dataclass(frozen=True)
+class Errors:
+    """All that is known of what an arm gets wrong."""
+
+    arm: str
+    flows: list[Flow]
+    classes: list[ClassErrors]
+    kinds: dict[str, float]
+    ceilings: dict[int, dict[str, float]]
+    separable: dict[tuple[str, str], float | None]
+    doubts: list[Area]
+    influences: list[Influence]
+    findings: list[Finding]
+
+    def as_json(self) -> dict[str, Any]:
+        """``confusion``, ``classes``, ``findings`` and what stands beside them."""
+        ceilings = self.ceilings.items()
+        return {
+            "arm": self.arm,
+            "confusion": [asdict(flow) for flow in self.flows],
+            "classes": [
+                asdict(one)
+                | {"stride_ceiling": {str(s): by_class[one.name] for s, by_class in ceilings}}
+                | {"missed_objects": {
+                    size: round(number * (1 - one.found[size])) if number else 0
+                    for size, number in one.objects.items()
+                }}
+                for one in self.classes
+            ],
+            "iou_lost_by_kind": self.kinds,
+            "colour_auc": [
+                {"classes": list(pair), "auc": auc} for pair, auc in self.separable.items()
+            ],
+            "doubtful_labels": [asdict(area) for area in self.doubts],
+            "influence": [asdict(one) for one in self.influences],
+            "findings": [asdict(one) for one in self.findings],
+        }  # fmt: skip
+
+
+def look_into(
+    study: StudyRuns, arm: StudyArm, tasks: Sequence[Task], boundary: float, workers: int
+) -> Errors:
+    """Look into the stored predictions of an arm.
+
+    Args:
+        study: the runs.
+        arm: whose errors.
+        tasks: where the pixels of its test images lie.
+        boundary: pixels from a true border within which an error counts as its.
+        workers: processes.
+    """
+    look = partial(errors_of, classes=len(study.classes), width=boundary)
+    images = list(watched(by_image(look, tasks, workers), len(tasks), "predictions"))
+    counts = summed(images)
+    flows, classes = errors.flows(study, counts), errors.classes(study, counts)
+    ceilings = _ceilings(study, tasks)
+    separable = _separable(study, tasks, flows)
+    doubts = sorted(
+        (area for one in images for area in one.doubts), key=lambda a: -a.pixels * a.share
+    )
+    rules = rules_of(study, {})
+    influence = influences(study, rules, compare(study, rules)) if len(study.arms) > 1 else []
+    return Errors(
+        arm.name,
+        flows,
+        classes,
+        errors.kinds_total(counts),
+        ceilings,
+        separable,
+        doubts,
+        influence,
+        _findings(arm, counts, flows, classes, ceilings, separable, len(doubts)),
+    )
+
+
+def _findings(
+    arm: StudyArm,
+    counts: dict[str, Counts],
+    flows: list[Flow],
+    classes: list[ClassErrors],
+    ceilings: dict[int, dict[str, float]],
+    separable: dict[tuple[str, str], float | None],
+    doubts: int,
+) -> list[Finding]:
+    seeds = counts["flow"].shape[1]
+    together = errors.agreement(counts)
+    pixels, without = errors.without_doubtful_labels(counts)
+    stride = stride_of(arm.seeds[0].runs[0].read_config()["model"])
+    found = [
+        *findings.of_flows(flows, seeds, separable),
+        *findings.of_ceilings(classes, ceilings, stride),
+        *findings.of_objects(classes),
+        findings.of_frequency(classes),
+        findings.of_agreement(together, seeds),
+        findings.of_labels(pixels, doubts, together.mean_iou, without),
+    ]
+    return sorted((one for one in found if one), key=lambda one: -one.iou_lost)
+
+
+def _ceilings(study: StudyRuns, tasks: Sequence[Task]) -> dict[int, dict[str, float]]:
+    number = len(study.classes)
+    truths = (read_ids(task.truth) for task in tasks)
+    crops = crops_of_classes(truths, number, CROP, CROPS, np.random.default_rng(0))
+    found = {}
+    for stride in watched(STRIDES, len(STRIDES), "stride ceilings"):
+        iou = metrics.class_iou(ceiling(crops, stride, number))
+        found[stride] = dict(zip(study.classes, map(float, iou), strict=True))
+    return found
+
+
+def _separable(
+    study: StudyRuns, tasks: Sequence[Task], flows: Sequence[Flow]
+) -> dict[tuple[str, str], float | None]:
+    pairs: dict[tuple[str, str], float | None] = {}
+    for flow in flows:
+        if len(pairs) < PAIRS:
+            first, second = sorted((flow.truth, flow.predicted))
+            pairs[first, second] = None
+    if not pairs:
+        return pairs
+    images = [_image_and_truth(task) for task in tasks]
+    names = {name: number for number, name in enumerate(dict.fromkeys(study.group_names))}
+    groups = [names[name] for name in study.group_names]
+    if len(names) < 2:  # one flight: at least the images are apart
+        groups = list(range(len(tasks)))
+    rng = np.random.default_rng(0)
+    sample = sample_pixels(images, groups, len(study.classes), PIXELS, rng)
+    for first, second in pairs:
+        ids = (study.classes.index(name) for name in (first, second))
+        pairs[first, second] = separability(sample, *ids)
+    return pairs
+
+
+def _image_and_truth(task: Task) -> tuple[Ids, Ids]:
+    """A test image as it is stored, reduced, with its truth at that size."""
+    path = task.truth.parent.parent / "image" / f"{task.name}.jpg"
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise InputError(f"{path}: the study keeps no readable picture of this test image")
+    truth = cv2.resize(
+        read_ids(task.truth), image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT
+    )
+    return np.asarray(image, dtype=np.uint8), np.asarray(truth, dtype=np.uint8)
