@@ -4,11 +4,12 @@ import argparse
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
-
-from rich.console import Console
+from typing import TYPE_CHECKING, NoReturn
 
 from segbench.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Arguments(argparse.ArgumentParser):
@@ -58,8 +59,10 @@ PICTURE = file_ending_in(".png", ".jpg", ".jpeg")
 """A picture, such as a contact sheet."""
 
 
-def tables_console() -> Console:
+def tables_console() -> "Console":
     """Where tables are printed: as wide as the terminal, or wide where there is none."""
+    from rich.console import Console  # help texts do without it
+
     console = Console()
     if not console.is_terminal:
         console.width = 180  # a file or a pipe has no edge to wrap at

@@ -59,7 +59,8 @@ def main(argv: list[str]) -> None:
         content |= {"pick": asdict(chosen)} if chosen else {}
         write_atomic(options.json, as_json(content))
     if options.figure:
-        from segbench.report.figures import cost_figure, write_figure
+        from segbench.report.figures.cost import cost_figure
+        from segbench.report.figures.files import write_figure
 
         write_figure(cost_figure(found), options.figure)
     if chosen and chosen.arm is None:

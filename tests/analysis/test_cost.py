@@ -194,7 +194,7 @@ def test_limits_need_a_unit_and_a_measurement(
 
 
 def test_the_figure_holds_every_arm_with_its_interval(segbench: Segbench, study: StudyRuns):
-    from segbench.report.figures import cost_figure
+    from segbench.report.figures.cost import cost_figure
 
     found = costs(study)
     figure = cost_figure(found)

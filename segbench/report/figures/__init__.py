@@ -1,0 +1,1 @@
+"""Figures, made from what analysis found: on the page, and as files for a paper."""
