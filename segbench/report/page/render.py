@@ -24,6 +24,7 @@ def render(title: str, made: str, chapters: Sequence[Chapter]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # unsorted, and small
     loader = environment.loader
     assert loader is not None
     style, script = (loader.get_source(environment, f)[0] for f in ("style.css", "script.js"))
