@@ -1,6 +1,9 @@
 """The report page, as ``segbench report`` writes it, read back as HTML."""
 
+import base64
+import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from painted import ROAD, WATER, Ids, study_of_networks
+from PIL import Image
 from studies_on_paper import plan_of
 
 from segbench.report.page.pictures import vote
@@ -71,6 +75,12 @@ class Page(HTMLParser):
             self.text[self._section] = self.text.get(self._section, "") + data
 
 
+def picture(source: str) -> Ids:
+    """The class ids of a picture in the page."""
+    content = base64.b64decode(source.removeprefix("data:image/png;base64,"))
+    return np.asarray(Image.open(io.BytesIO(content)), dtype=np.uint8)
+
+
 def good(ids: Ids, seed: int) -> Ids:
     """Right but for a corner that differs by seed."""
     said = ids.copy()
@@ -106,9 +116,7 @@ def test_a_study_is_told_from_verdict_to_provenance(segbench: Segbench, study: P
     assert said.startswith(f"{study / 'report.html'}: ")
     page = Page(study / "report.html")
     names = [attrs["id"] for tag, attrs in page.tags if tag == "section"]
-    assert names == [
-        f"painted-{n}" for n in ("verdicts", "curves", "cost", "errors", "provenance")
-    ]
+    assert names == [f"painted-{n}" for n in ("verdicts", "curves", "cost", "errors", "provenance")]
     verdicts = page.text["painted-verdicts"]
     (line,) = [line for line in segbench("compare", study).splitlines() if " changes the " in line]
     assert line in " ".join(verdicts.split())
@@ -137,8 +145,11 @@ def test_figures_hold_what_the_tables_say(segbench: Segbench, study: Path):
     plan(study)
     segbench("report", study, "--out", "page.html")
     page = Page(Path("page.html"))
+    names = [a["data-chart"] for _, a in page.tags if "data-chart" in a]
     charts = dict(
-        zip([a["data-chart"] for _, a in page.tags if "data-chart" in a], page.content, strict=False)
+        zip(
+            [a["data-chart"] for _, a in page.tags if "data-chart" in a], page.content, strict=False
+        )
     )
     segbench("compare", study, "--json", "compare.json")
     (contrast,) = json.loads(Path("compare.json").read_text())
@@ -161,8 +172,14 @@ def test_the_gallery_shows_a_place_as_each_arm_sees_it(segbench: Segbench, study
     crops = Page(Path("page.html")).content[-1]
     assert {crop["cause"] for crop in crops[:10]} == {"class 1 called class 2"}
     assert list(crops[0]["predictions"]) == ["swapped", "good"]
-    assert crops[0]["predictions"]["good"] == crops[0]["truth_source"]
-    assert crops[0]["predictions"]["swapped"] != crops[0]["truth_source"]
+    truth = picture(crops[0]["truth_source"])
+    image = Image.open(study / "test" / "truth" / f"{crops[0]['image']}.png")
+    top, left = [int(n) for n in re.findall(r"\d+", crops[0]["place"])][::2]
+    ids = np.asarray(image)[top : top + len(truth), left : left + len(truth)]
+    assert (truth[: len(ids), : ids.shape[1]] == ids).all()
+    right, wrong = (picture(crops[0]["predictions"][arm]) for arm in ("good", "swapped"))
+    assert (right[20:] == truth[20:]).all()
+    assert (wrong[20:] == np.where(truth == WATER, ROAD, truth)[20:]).all()
 
 
 def test_the_vote_of_seeds_is_the_commonest_class():
