@@ -146,11 +146,7 @@ def test_figures_hold_what_the_tables_say(segbench: Segbench, study: Path):
     segbench("report", study, "--out", "page.html")
     page = Page(Path("page.html"))
     names = [a["data-chart"] for _, a in page.tags if "data-chart" in a]
-    charts = dict(
-        zip(
-            [a["data-chart"] for _, a in page.tags if "data-chart" in a], page.content, strict=False
-        )
-    )
+    charts = dict(zip(names, page.content, strict=False))
     segbench("compare", study, "--json", "compare.json")
     (contrast,) = json.loads(Path("compare.json").read_text())
     (point,) = [one for one in charts["painted-forest"]["data"] if one["x"]]
