@@ -217,6 +217,9 @@ def read_sweep(
     parameters = content.get("parameters")
     if not isinstance(parameters, dict):
         raise InputError(f"{path}: parameters: must map dotted keys to values, value or a range")
+    varied = {key for key, given in parameters.items() if "value" not in given} - {SEED, FOLD}
+    if varied and varied <= constants.keys():
+        raise InputError(f"--{min(varied)}: is what {path} varies; leave it out")
     parameters = {**parameters, **{key: {"value": value} for key, value in constants.items()}}
     if seeds is not None:
         parameters[SEED] = {"values": list(range(seeds))}

@@ -1,5 +1,6 @@
 """Figures as files: html, svg, png."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,12 +43,17 @@ def write_figures(figures: Mapping[str, go.Figure], folder: Path) -> None:
     except (ImportError, ValueError, RuntimeError) as error:
         raise _no_browser(folder, error) from None
     try:
-        for name, figure in figures.items():
-            paper = go.Figure(figure).update_layout(
-                paper_bgcolor="white", plot_bgcolor="white", showlegend=len(figure.data) > 1
-            )
-            for kind in ("svg", "png"):
-                write_figure(paper.update_layout(width=640), folder / f"{name}.{kind}")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The kopts argument")  # plotly's own, to a server
+            for name, figure in figures.items():
+                paper = go.Figure(figure).update_layout(
+                    paper_bgcolor="white",
+                    plot_bgcolor="white",
+                    width=640,
+                    showlegend=len(figure.data) > 1,
+                )
+                for kind in ("svg", "png"):
+                    write_figure(paper, folder / f"{name}.{kind}")
     finally:
         kaleido.stop_sync_server(silence_warnings=True)
 

@@ -45,7 +45,6 @@ SPLITS = {
     "train_clean": "training images, clean and whole",
     "val": "validation",
 }
-SHEET = "augmentation.jpg"
 
 
 def verdict_section(name: str, study: StudyRuns, rules: Rules) -> Section:
@@ -241,7 +240,7 @@ def augmentation_section(name: str, study: StudyRuns, rules: Rules) -> Section:
     if not found.audits:
         command = f"segbench augmentation {study.folders[0]}"
         parts.append(Missing(f"The policies were not looked at: run {command}"))
-    sheet = study.folders[0] / SHEET
+    sheet = study.folders[0] / augmentation_report.SHEET
     if sheet.is_file():
         words = "Training crops through each arm's policy, each beside itself under its labels."
         parts.append(Picture("Contact sheet", as_data(sheet.read_bytes(), "jpeg"), words))
