@@ -217,17 +217,18 @@ def read_sweep(
     parameters = content.get("parameters")
     if not isinstance(parameters, dict):
         raise InputError(f"{path}: parameters: must map dotted keys to values, value or a range")
-    varied = {key for key, given in parameters.items() if "value" not in given} - {SEED, FOLD}
-    if varied and varied <= constants.keys():
-        raise InputError(f"--{min(varied)}: is what {path} varies; leave it out")
     parameters = {**parameters, **{key: {"value": value} for key, value in constants.items()}}
     if seeds is not None:
         parameters[SEED] = {"values": list(range(seeds))}
     if folds is not None:
         parameters |= {"data.folds": {"value": folds}, FOLD: {"values": list(range(folds))}}
-    content = {**content, "parameters": parameters}
-    check_sweep(path, content)
-    return Sweep(path, content)
+    sweep = Sweep(path, {**content, "parameters": parameters})
+    check_sweep(path, sweep.content)
+    before = content["parameters"]
+    fixed = [k for k in constants if isinstance(before.get(k), dict) and "values" in before[k]]
+    if fixed and not sweep.factors and not sweep.random:
+        raise InputError(f"--{fixed[0]}: is what {path} varies; leave it out")
+    return sweep
 
 
 def check_sweep(path: Path, content: dict[str, Any]) -> None:

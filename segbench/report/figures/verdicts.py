@@ -32,7 +32,8 @@ def forest_figure(contrasts: Sequence[Contrast]) -> go.Figure:
         traces, "difference", "",
         height=130 + 34 * len(names), legend_itemclick=False,
     )  # fmt: skip
-    made.update_yaxes(categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.4])
+    made.update_yaxes(categoryorder="array", categoryarray=names[::-1])
+    made.update_yaxes(range=[-0.6, len(names) - 0.4])
     margin = contrasts[0].margin
     made.add_vrect(x0=-margin, x1=margin, fillcolor=QUIET, line_width=0, layer="below")
     return made.add_vline(x=0, line_width=1, line_color="gray")
