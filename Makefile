@@ -46,11 +46,10 @@ DATA ?= data/scenes
 STUDY = runs/$(notdir $(patsubst %/,%,$(DATA)))-$(subst sweep-,,$@)$(if $(QUICK),-quick)
 SWEEP_FLAGS = --data.root $(DATA) $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
 	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FOLDS),--folds $(FOLDS)) $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
-# rates that fit the quick crops, of which a map of stride 16 is 8 x 8
-SMALL := --data.crop_size 128 --model.aspp_rates=[1,2,4]
-QUICK_aug := --config configs/deeplab_mobilenetv3.yaml $(SMALL) --data.samples_per_epoch 64
+# small crops, on whose maps of stride 16 every rate of ASPP still sees image
+QUICK_aug := --config configs/deeplab_mobilenetv3.yaml --data.crop_size 160 --data.samples_per_epoch 48
 QUICK_aspp := --model.backbone mobilenet_v3_small --data.samples_per_epoch 24
-QUICK_architectures := $(SMALL) --data.samples_per_epoch 24
+QUICK_architectures := --data.crop_size 160 --data.samples_per_epoch 16
 
 sweep-aug: ## does augmentation help? UNet, without and with, five seeds
 sweep-aspp: ## does ASPP help? off, fitted rates, the homework's, the capacity control
