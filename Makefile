@@ -24,7 +24,7 @@ demo: export WANDB_MODE := offline
 demo: | .venv/ready data/scenes ## the whole story on synthetic scenes, ten minutes on two cores: two ablations, four networks, report
 	@echo "== the data: what is there, and is it sound?"
 	$(SEGBENCH) data check data/scenes
-	@for study in aspp aug architectures; do $(MAKE) --no-print-directory sweep-$$study QUICK=1 DATA=data/scenes || exit; done
+	@for study in aug aspp architectures; do $(MAKE) --no-print-directory sweep-$$study QUICK=1 DATA=data/scenes || exit; done
 	@echo "== what the networks cost"
 	$(SEGBENCH) benchmark runs/scenes-architectures-quick --rounds 3 --batch 1
 	$(SEGBENCH) pick runs/scenes-architectures-quick --size 40MB
@@ -46,16 +46,16 @@ DATA ?= data/scenes
 STUDY = runs/$(notdir $(patsubst %/,%,$(DATA)))-$(subst sweep-,,$@)$(if $(QUICK),-quick)
 SWEEP_FLAGS = --data.root $(DATA) $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
 	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FOLDS),--folds $(FOLDS)) $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
-# small crops, on whose maps of stride 16 every rate of ASPP still sees image
-QUICK_aug := --config configs/deeplab_mobilenetv3.yaml --data.crop_size 160 --data.samples_per_epoch 48
-QUICK_aspp := --model.backbone mobilenet_v3_small --data.samples_per_epoch 24
-QUICK_architectures := --data.crop_size 160 --data.samples_per_epoch 16
+# small crops, on whose maps of stride 16 every fitted rate of ASPP still sees image
+QUICK_aug := --model.width 16 --data.crop_size 128 --data.samples_per_epoch 128 --trainer.max_epochs 4 --seeds 3
+QUICK_aspp := --data.crop_size 160 --data.samples_per_epoch 64 --trainer.max_epochs 3 --seeds 3
+QUICK_architectures := --data.crop_size 160 --data.samples_per_epoch 64 --trainer.max_epochs 2 --seeds 2
 
 sweep-aug: ## does augmentation help? UNet, without and with, five seeds
 sweep-aspp: ## does ASPP help? off, fitted rates, the homework's, the capacity control
 sweep-architectures: ## which network? four of them, each against each
 sweep-aug sweep-aspp sweep-architectures: sweep-%: | .venv/ready $(filter data/scenes,$(DATA))
-	$(SEGBENCH) sweep sweeps/$*.yaml --out $(STUDY) $(if $(QUICK),$(QUICK_$*) --trainer.max_epochs 4 --seeds 3 --workers 2) $(SWEEP_FLAGS)
+	$(SEGBENCH) sweep sweeps/$*.yaml --out $(STUDY) $(if $(QUICK),$(QUICK_$*) --workers 2) $(SWEEP_FLAGS)
 	$(SEGBENCH) compare $(STUDY)
 
 tune: | .venv/ready $(filter data/scenes,$(DATA)) ## learning rate and weight decay of one network: CONFIG=configs/unet.yaml
