@@ -36,7 +36,7 @@ demo: | .venv/ready data/scenes ## the whole story on synthetic scenes, ten minu
 	@echo "open runs/demo.html; what was trained here is too short to rank anything: it shows the machinery"
 
 report: | .venv/ready ## one HTML page of the studies in runs/, or of STUDIES="runs/a runs/b"
-	$(SEGBENCH) report $(STUDIES)
+	$(SEGBENCH) report $(STUDIES) --out runs/report.html
 
 STUDIES = $(patsubst %/study.yaml,%,$(wildcard runs/*/study.yaml))
 
