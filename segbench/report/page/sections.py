@@ -55,9 +55,7 @@ def verdict_section(name: str, study: StudyRuns, rules: Rules) -> Section:
         Verdict(
             contrast.verdict,
             verdicts.sentence(contrast, study),
-            cost_report.cost_sentence(
-                contrast, arms.get(contrast.arm), arms.get(contrast.baseline)
-            ),
+            cost_report.price(contrast, arms.get(contrast.arm), arms.get(contrast.baseline)),
         )
         for contrast in contrasts
     ]
