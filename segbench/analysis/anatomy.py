@@ -153,7 +153,7 @@ def _separable(
             pairs[first, second] = None
     if not pairs:
         return pairs
-    images = [_image_and_truth(task) for task in tasks]
+    images = (_image_and_truth(task) for task in watched(tasks, len(tasks), "colours"))
     names = {name: number for number, name in enumerate(dict.fromkeys(study.group_names))}
     groups = [names[name] for name in study.group_names]
     if len(names) < 2:  # one flight: at least the images are apart

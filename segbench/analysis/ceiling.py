@@ -91,6 +91,8 @@ def crops_of_classes(
     taken = [0] * classes
     crops = []
     for ids in truths:
+        if min(taken) >= most:
+            break
         for k in range(classes):
             if taken[k] >= most or not (ids == k).any():
                 continue

@@ -1,5 +1,6 @@
 """What the stored predictions of an arm hold, image by image: counts of every kind of error."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.analysis.segments import Ids, Kind, Mask, Truth, depth, kinds, look_at
+from segbench.analysis.segments import Ids, Kind, Mask, Truth, depth, kinds_of, look_at
 from segbench.analysis.study import StudyArm, StudyRuns
 from segbench.data.classes import IGNORE
 from segbench.errors import InputError
@@ -74,6 +75,11 @@ class Area:
     box: tuple[int, int, int, int]
     pixels: int
     share: float
+
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        top, left, bottom, right = self.box
+        return slice(top, bottom), slice(left, right)
 
 
 @dataclass(frozen=True)
@@ -173,111 +179,133 @@ def errors_of(task: Task, classes: int, width: float) -> ImageErrors:
     truth = look_at(read_ids(task.truth))
     shape = truth.ids.shape
     predictions = np.stack([read_ids(path, shape) for path in task.predictions])
+    np.copyto(predictions, IGNORE, where=~truth.labelled)
     confidences = np.stack([read_ids(path, shape) for path in task.confidences])
-    widths = (*BANDS, DIAGONAL * float(np.hypot(*shape)))
-    of_truth = depth(truth.ids)
-    inside = truth.labelled
-    bins = np.digitize(truth.distance[inside], NEAR[1:-1], right=True)
-    true = truth.ids[inside].astype(np.int64)
-    parts = [_of_seed(truth, one, classes, width, widths, of_truth, bins) for one in predictions]
-    wrong = (predictions != truth.ids)[:, inside].sum(0)
-    vote = _vote(predictions[:, inside], confidences[:, inside], classes)
-    doubts = _doubts(task, truth, predictions, confidences)
+    image = _image_of(truth, classes)
+    seeds = [_of_seed(image, one, width) for one in predictions]
+    wrong_seeds = (predictions != truth.ids).sum(0, dtype=np.uint16)
+    vote = _vote(predictions, confidences, classes)
+    outvoted = vote != truth.ids
+    doubts = _doubts(task, truth, predictions, confidences, classes)
     doubtful = np.zeros(shape, dtype=bool)
-    for _, mask in doubts:
-        doubtful |= mask
-    near = len(NEAR) - 1
-    stacked = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+    for area, part in doubts:
+        doubtful[area.inside] |= part
+    pairs = (classes, classes)
     return ImageErrors(
-        flow=stacked["flow"],
-        confusion=stacked["confusion"],
-        band_hits=stacked["band_hits"],
-        band_union=stacked["band_union"],
-        near_wrong=stacked["near_wrong"],
-        found=stacked["found"],
-        replaced=stacked["replaced"],
-        near_all=_count((true, bins), (classes, near)),
+        **{name: np.stack([seed[name] for seed in seeds]) for name in seeds[0]},
+        near_all=_by_class(truth.ids, image.near, (classes, len(NEAR) - 1)),
         objects=_count(_objects(truth), (classes, len(SIZES) - 1)),
-        agreed=_count((true, wrong), (classes, len(predictions) + 1)),
-        ensemble=_count((true, vote), (classes, classes)),
+        agreed=_by_class(truth.ids, wrong_seeds, (classes, len(predictions) + 1)),
+        ensemble=_confusion(image, _count((truth.ids[outvoted], vote[outvoted]), pairs)),
         doubted=np.stack(
-            [
-                _count((truth.ids[doubtful], one[doubtful]), (classes, classes))
-                for one in predictions
-            ]
+            [_count((truth.ids[doubtful], one[doubtful]), pairs) for one in predictions]
         ),
         doubts=tuple(area for area, _ in doubts),
     )
 
 
-def _of_seed(
-    truth: Truth,
-    predicted: Ids,
-    classes: int,
-    width: float,
-    widths: Sequence[float],
-    of_truth: NDArray[np.float32],
-    bins: NDArray[np.intp],
-) -> dict[str, Counts]:
+@dataclass(frozen=True)
+class _Image:
+    """What the prediction of each seed is held against.
+
+    Args:
+        truth: its geometry.
+        pixels: of each class [K].
+        near: how many of the bounds in NEAR the distance to the border exceeds [H, W].
+        widths: of the bands, in whole pixels, as depths are [W].
+        band: how many of them the depth exceeds [H, W].
+        within: pixels of each class that are in each band [K, W].
+    """
+
+    truth: Truth
+    pixels: Counts
+    near: Ids
+    widths: tuple[int, ...]
+    band: Ids
+    within: Counts
+
+
+def _image_of(truth: Truth, classes: int) -> _Image:
+    pixels = np.bincount(truth.ids.ravel(), minlength=256)[:classes]
+    near = _exceeded(truth.distance, NEAR[1:-1])
+    widths = tuple(int(w) for w in (*BANDS, DIAGONAL * np.hypot(*truth.ids.shape)))
+    band = _exceeded(depth(truth.ids), widths)
+    return _Image(truth, pixels, near, widths, band, _within(truth.ids, band, widths, classes))
+
+
+def _exceeded(values: Ids | NDArray[np.float32], bounds: Sequence[float]) -> Ids:
+    """How many of the bounds each value exceeds [H, W]."""
+    found = np.zeros(values.shape, dtype=np.uint8)
+    for bound in bounds:
+        found += values > bound
+    return found
+
+
+def _of_seed(image: _Image, predicted: Ids, width: float) -> dict[str, Counts]:
     """The counts of one seed's prediction, by their names in :class:`ImageErrors`."""
-    inside = truth.labelled
-    true, said = truth.ids[inside].astype(np.int64), predicted[inside].astype(np.int64)
-    kind = kinds(truth, predicted, width)
-    wrong = kind >= 0
-    flow = _count((truth.ids[wrong], predicted[wrong], kind[wrong]), (classes, classes, len(Kind)))
-    deep = depth(np.where(inside, predicted, IGNORE).astype(np.uint8))[inside]
-    true_deep = of_truth[inside]
-    right = true == said
-    here, there = (_within(ids, d, widths, classes) for ids, d in ((true, true_deep), (said, deep)))
-    hits = _within(true[right], np.maximum(deep, true_deep)[right], widths, classes)
-    near = (classes, len(NEAR) - 1)
-    near_wrong = _count((true[true != said], bins[true != said]), near)
-    found, replaced = _found(truth, predicted, classes)
+    truth, classes = image.truth, len(image.pixels)
+    wrong = np.flatnonzero(predicted != truth.ids)
+    true, said = truth.ids.ravel()[wrong], predicted.ravel()[wrong]
+    kind = kinds_of(truth, predicted, wrong, width)
+    flow = _count((true, said, kind), (classes, classes, len(Kind)))
+    near = image.near.ravel()[wrong]
+    band = _exceeded(depth(predicted), image.widths)
+    right = predicted.copy()
+    right.ravel()[wrong] = IGNORE
+    hits = _within(right, np.maximum(band, image.band), image.widths, classes)
+    found, replaced = _found(truth, wrong, said, classes)
     return {
         "flow": flow,
-        "confusion": _count((true, said), (classes, classes)),
-        **{"band_hits": hits, "band_union": here + there - hits, "near_wrong": near_wrong},
-        **{"found": found, "replaced": replaced},
+        "confusion": _confusion(image, flow.sum(2)),
+        "band_hits": hits,
+        "band_union": image.within + _within(predicted, band, image.widths, classes) - hits,
+        "near_wrong": _count((true, near), (classes, len(NEAR) - 1)),
+        "found": found,
+        "replaced": replaced,
     }
 
 
-def _within(
-    ids: NDArray[np.int64], deep: NDArray[np.float32], widths: Sequence[float], classes: int
-) -> Counts:
+def _confusion(image: _Image, wrong: Counts) -> Counts:
+    """Counts of all pixels by truth and prediction, from those of the wrong ones [K, K]."""
+    return wrong + np.diag(image.pixels - wrong.sum(1))
+
+
+def _within(ids: Ids, band: Ids, widths: Sequence[int], classes: int) -> Counts:
     """Pixels of each class that are no deeper than each width [K, W]."""
-    order = np.argsort(widths)
-    steps = np.digitize(np.arange(256), np.asarray(widths)[order], right=True)
-    bins = steps[np.minimum(deep, 255).astype(np.uint8)]  # depths are whole numbers
-    counts = _count((ids, bins), (classes, len(widths) + 1)).cumsum(1)
-    return np.asarray(counts[:, np.argsort(order)])
+    counts = _by_class(ids, band, (classes, len(widths) + 1)).cumsum(1)
+    return np.asarray(counts[:, np.argsort(np.argsort(widths))])
 
 
 def _objects(truth: Truth) -> tuple[Counts, NDArray[np.intp]]:
     return truth.classes[1:], np.digitize(truth.sizes[1:], SIZES[1:-1])
 
 
-def _found(truth: Truth, predicted: Ids, classes: int) -> tuple[Counts, Counts]:
+def _found(truth: Truth, wrong: NDArray[np.intp], said: Ids, classes: int) -> tuple[Counts, Counts]:
     """Objects that were found [K, Z], and the others by what took their place [K, K]."""
-    number, inside = len(truth.sizes), truth.labelled
-    taken = _count((truth.segments[inside], predicted[inside]), (number, classes))
-    hits = taken[np.arange(number), truth.classes % classes]
-    hit = (hits >= HIT * truth.sizes)[1:]
+    taken = _count((truth.segments.ravel()[wrong], said), (len(truth.sizes), classes))
+    hit = (truth.sizes - taken.sum(1) >= HIT * truth.sizes)[1:]
     kind, size = _objects(truth)
     found = _count((kind[hit], size[hit]), (classes, len(SIZES) - 1))
-    taken[np.arange(number), truth.classes % classes] = -1
     replaced = _count((kind[~hit], taken[1:][~hit].argmax(1)), (classes, classes))
     return found, replaced
 
 
-def _vote(predictions: Ids, confidences: Ids, classes: int) -> NDArray[np.intp]:
-    """What the seeds say together [n], of ids and confidences [S, n]."""
-    said = predictions[0].astype(np.intp)
-    open_ = np.flatnonzero((predictions != predictions[0]).any(0))
-    votes = np.zeros((classes, len(open_)), dtype=np.int32)
-    place = np.arange(len(open_))
-    for one, sure in zip(predictions[:, open_], confidences[:, open_], strict=True):
-        votes[one, place] += sure.astype(np.int32) + 1
-    said[open_] = votes.argmax(0)
+def _vote(predictions: Ids, confidences: Ids, classes: int) -> Ids:
+    """What the seeds say together [H, W], of ids and confidences [S, H, W]."""
+    seeds = len(predictions)
+    open_ = np.flatnonzero(predictions.max(0) != predictions.min(0))
+    choices = predictions.reshape(seeds, -1).take(open_, axis=1)
+    weights = confidences.reshape(seeds, -1).take(open_, axis=1) + np.uint16(1)
+    most = np.zeros(len(open_), dtype=np.uint16)
+    winners = np.zeros(len(open_), dtype=np.uint8)
+    for k in range(classes):
+        votes = np.zeros_like(most)
+        for choice, weight in zip(choices, weights, strict=True):
+            votes += weight * (choice == k)
+        np.copyto(winners, k, where=votes > most)
+        np.maximum(most, votes, out=most)
+    said = predictions[0].copy()
+    said.ravel()[open_] = winners
     return np.asarray(said)
 
 
@@ -291,52 +319,65 @@ def places_of(task: Task, pairs: Sequence[tuple[int, int]], most: int = 2) -> li
     """
     truth = read_ids(task.truth)
     predictions = np.stack([read_ids(path, truth.shape) for path in task.predictions])
+    seeds = len(predictions)
     found: list[Area] = []
     for true, predicted in pairs:
-        share = (predictions == predicted).mean(0)
-        mask = (truth == true) & (share >= 0.5)
-        found += [area for area, _ in _areas(task.name, mask, true, predicted, share)[:most]]
+        agree = (predictions == predicted).sum(0, dtype=np.uint16)
+        mask = (truth == true) & (agree >= (seeds + 1) // 2)
+        found += [area for area, _ in _areas(task.name, mask, true, predicted, agree, seeds)[:most]]
     return found
 
 
 def _doubts(
-    task: Task, truth: Truth, predictions: Ids, confidences: Ids
+    task: Task, truth: Truth, predictions: Ids, confidences: Ids, classes: int
 ) -> list[tuple[Area, Mask]]:
-    """Areas in which every run of every arm is sure of the same other class."""
-    shape = truth.ids.shape
+    """Areas in which every run of every arm is sure of the same other class, with their pixels."""
+    shape, sure = truth.ids.shape, math.ceil(SURE * 255)
     said, least = predictions[0], confidences.min(0)
-    same = (predictions == said).all(0)
-    candidates = same & truth.labelled & (said != truth.ids) & (least >= SURE * 255)
+    candidates = (predictions == said).all(0) & (said != truth.ids) & (least >= sure)
     for prediction, confidence in task.others:
-        if not candidates.any():
+        if np.count_nonzero(candidates) < SMALLEST:
             return []
         least = np.minimum(least, read_ids(confidence, shape))
-        candidates &= (read_ids(prediction, shape) == said) & (least >= SURE * 255)
+        candidates &= (read_ids(prediction, shape) == said) & (least >= sure)
+    pixels = _count((truth.ids[candidates], said[candidates]), (classes, classes))
     found = []
-    for true in np.unique(truth.ids[candidates]):
-        for k in np.unique(said[candidates & (truth.ids == true)]):
-            mask = candidates & (truth.ids == true) & (said == k)
-            found += _areas(task.name, mask, int(true), int(k), least / 255)
+    for true, k in np.argwhere(pixels >= SMALLEST).tolist():
+        mask = candidates & (truth.ids == true) & (said == k)
+        found += _areas(task.name, mask, true, k, least, 255)
     return found
 
 
 def _areas(
-    name: str, mask: Mask, true: int, predicted: int, share: NDArray[np.floating]
+    name: str,
+    mask: Mask,
+    true: int,
+    predicted: int,
+    amount: NDArray[np.unsignedinteger],
+    whole: int,
 ) -> list[tuple[Area, Mask]]:
-    """The connected parts of a mask that are large enough to be seen, the largest first."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=8
-    )
+    """The connected parts of a mask that are large enough to be seen, the largest first.
+
+    With each area goes which pixels of its box are its own; its share is the mean amount of them
+    in the whole.
+    """
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     found = []
     for number in 1 + np.flatnonzero(stats[1:count, cv2.CC_STAT_AREA] >= SMALLEST):
         left, top, w, h, pixels = (int(v) for v in stats[number])
         box = (slice(top, top + h), slice(left, left + w))
-        part = np.zeros(mask.shape, dtype=bool)
-        part[box] = labels[box] == number
+        part = labels[box] == number
+        share = float((amount[box][part] / whole).mean())
         bounds = (top, left, top + h, left + w)
-        area = Area(name, true, predicted, bounds, pixels, float(share[box][part[box]].mean()))
-        found.append((area, part))
+        found.append((Area(name, true, predicted, bounds, pixels, share), part))
     return sorted(found, key=lambda one: -one[0].pixels)
+
+
+def _by_class(ids: Ids, steps: NDArray[np.unsignedinteger], shape: tuple[int, int]) -> Counts:
+    """How often each step occurs in each class, over all pixels but the ignored ones [shape]."""
+    classes, length = shape
+    codes = ids * np.uint16(length) + steps
+    return np.bincount(codes.ravel(), minlength=256 * length).reshape(256, length)[:classes]
 
 
 def _count(columns: Sequence[NDArray[np.integer]], shape: tuple[int, ...]) -> Counts:

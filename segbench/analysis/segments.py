@@ -71,11 +71,14 @@ def connected(ids: Ids) -> NDArray[np.int32]:
     """Numbers from 1 for the 8-connected segments of equal ids, 0 where ignored [H, W]."""
     numbers = np.zeros(ids.shape, dtype=np.int32)
     known = 0
-    for value in np.flatnonzero(np.bincount(ids.ravel(), minlength=256)[:IGNORE]):
+    present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256)[:IGNORE])
+    for value in present.tolist():  # a NumPy integer would make the comparison one of 64 bits
         mask = ids == value
-        count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
-        numbers += labels
-        numbers[mask] += known
+        left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+        box = (slice(top, top + height), slice(left, left + width))
+        count, labels = cv2.connectedComponents(mask[box].view(np.uint8), connectivity=8)
+        labels += known
+        np.copyto(numbers[box], labels, where=mask[box])
         known += count - 1
     return numbers
 
@@ -102,40 +105,52 @@ def kinds(truth: Truth, predicted: Ids, width: float) -> NDArray[np.int8]:
         predicted: class ids [H, W].
         width: how near to a true border an error counts as its, in pixels.
     """
-    right = truth.labelled & (predicted == truth.ids)
-    wrong = truth.labelled & ~right
-    hits = np.bincount(truth.segments[right], minlength=len(truth.sizes))
-    missed = hits <= TOUCHED * truth.sizes
-    missed[0] = False
-    made = connected(np.where(truth.labelled, predicted, IGNORE).astype(np.uint8))
-    sizes = np.bincount(made.ravel())
-    overlap = np.bincount(made[right], minlength=len(sizes))
-    made_up = overlap <= TOUCHED * sizes
-    made_up[0] = False
-    whole = missed[truth.segments[wrong]] | made_up[made[wrong]]
-    near = np.where(truth.distance[wrong] <= width, Kind.BOUNDARY, Kind.EXTENT)
+    predicted = np.where(truth.labelled, predicted, IGNORE)
+    wrong = np.flatnonzero(predicted != truth.ids)
     found = np.full(truth.ids.shape, -1, dtype=np.int8)
-    found[wrong] = np.where(whole, Kind.SEGMENT, near)
+    found.ravel()[wrong] = kinds_of(truth, predicted, wrong, width)
     return found
 
 
-def depth(ids: Ids) -> NDArray[np.float32]:
+def kinds_of(
+    truth: Truth, predicted: Ids, wrong: NDArray[np.intp], width: float
+) -> NDArray[np.uint8]:
+    """The :class:`Kind` of each wrong pixel [n].
+
+    Args:
+        truth: of the image.
+        predicted: class ids, 255 where the truth is [H, W].
+        wrong: where they differ, as indices of the flattened image [n].
+        width: how near to a true border an error counts as its, in pixels.
+    """
+    made = connected(predicted)
+    missed = _wholly_wrong(truth.segments.ravel()[wrong], truth.sizes)
+    made_up = _wholly_wrong(made.ravel()[wrong], np.bincount(made.ravel()))
+    near = truth.distance.ravel()[wrong] <= width
+    found = np.where(near, np.uint8(Kind.BOUNDARY), np.uint8(Kind.EXTENT))
+    found[missed | made_up] = Kind.SEGMENT
+    return found
+
+
+def _wholly_wrong(segments: NDArray[np.int32], sizes: NDArray[np.int64]) -> Mask:
+    """Of each wrong pixel, whether all of its segment is wrong, but for TOUCHED [n]."""
+    hits = sizes - np.bincount(segments, minlength=len(sizes))
+    wholly = hits <= TOUCHED * sizes
+    wholly[0] = False
+    return np.asarray(wholly[segments])
+
+
+def depth(ids: Ids) -> NDArray[np.uint8]:
     """How many steps of the 8-neighbourhood each pixel is from the outside of its class [H, W].
 
-    1 at its border, which that of the image and of what is ignored are too; 0 where it is ignored.
-    Eroding a class's mask d times with a 3 x 3 square takes away what is at most d deep: the band
-    of Boundary IoU (Cheng et al., CVPR 2021). One transform does for all classes: the nearest
-    pixel of another class lies just behind the nearest border pixel, whosever that is.
+    1 at its border, which that of the image and of what is ignored are too; 0 where it is ignored,
+    255 from there on. Eroding a class's mask d times with a 3 x 3 square takes away what is at
+    most d deep: the band of Boundary IoU (Cheng et al., CVPR 2021). One transform does for all
+    classes: the nearest pixel of another class lies just behind the nearest border pixel, whosever
+    that is.
     """
-    padded = np.pad(ids, 1, constant_values=IGNORE)
-    inside = padded[1:-1, 1:-1]
-    edge = np.zeros(ids.shape, dtype=bool)
-    height, width = ids.shape
-    for y in range(3):
-        for x in range(3):
-            edge |= padded[y : y + height, x : x + width] != inside
-    edge |= inside == IGNORE
-    if not edge.any():
-        return np.full(ids.shape, np.inf, dtype=np.float32)
-    away = cv2.distanceTransform((~edge).view(np.uint8), cv2.DIST_C, 3)
-    return np.where(inside == IGNORE, 0, away + 1).astype(np.float32)
+    square = np.ones((3, 3), dtype=np.uint8)
+    largest = cv2.dilate(ids, square, borderType=cv2.BORDER_CONSTANT, borderValue=IGNORE)
+    inner = (largest == cv2.erode(ids, square)) & (ids != IGNORE)
+    away = cv2.distanceTransform(inner.view(np.uint8), cv2.DIST_C, 3)
+    return np.asarray(cv2.convertScaleAbs(away, beta=1) * (ids != IGNORE))  # away + 1, in 8 bits

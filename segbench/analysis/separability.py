@@ -1,6 +1,6 @@
 """Colour or context: how well two classes can be told apart without knowing what is around."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,19 +33,29 @@ class Sample:
     groups: NDArray[np.int64]
 
 
-def texture(image: Ids) -> Floats:
-    """Colour, and its mean and deviation nearby, of an image [H, W, 3]: [H, W, 15]."""
+def texture(image: Ids, places: NDArray[np.intp]) -> Floats:
+    """Colour, and its mean and deviation nearby, at some pixels of an image.
+
+    Args:
+        image: [H, W, 3].
+        places: indices of the flattened image [n].
+
+    Returns:
+        features [n, 15].
+    """
     pixels: NDArray[Any] = image.astype(np.float32) / 255
-    parts: list[NDArray[Any]] = [pixels]
+    squares = pixels**2
+    parts = [pixels.reshape(-1, 3)[places]]
     for side in WINDOWS:
-        mean = cv2.blur(pixels, (side, side))
-        square = cv2.blur(pixels**2, (side, side))
+        mean, square = (
+            cv2.blur(values, (side, side)).reshape(-1, 3)[places] for values in (pixels, squares)
+        )
         parts += [mean, np.sqrt(np.maximum(square - mean**2, 0))]
-    return np.concatenate(parts, axis=2).astype(np.float64)
+    return np.concatenate(parts, axis=1).astype(np.float64)
 
 
 def sample_pixels(
-    images: Sequence[tuple[Ids, Ids]],
+    images: Iterable[tuple[Ids, Ids]],
     groups: Sequence[int],
     classes: int,
     most: int,
@@ -54,7 +64,7 @@ def sample_pixels(
     """Pixels of each class, as many of each from every image that has it.
 
     Args:
-        images: image [H, W, 3] and true ids [H, W] of each.
+        images: image [H, W, 3] and true ids [H, W] of each; one is held at a time.
         groups: the group of each image.
         classes: K.
         most: pixels of a class from an image.
@@ -62,14 +72,13 @@ def sample_pixels(
     """
     features, labels, origins = [], [], []
     for (image, ids), group in zip(images, groups, strict=True):
-        of_image = texture(image)
-        for k in range(classes):
-            places = np.flatnonzero(ids == k)
-            if len(places):
-                taken = rng.choice(places, min(most, len(places)), replace=False)
-                features.append(of_image.reshape(-1, of_image.shape[2])[taken])
-                labels.append(np.full(len(taken), k))
-                origins.append(np.full(len(taken), group))
+        of_class = [np.flatnonzero(ids == k) for k in range(classes)]
+        taken = np.concatenate(
+            [rng.choice(places, min(most, len(places)), replace=False) for places in of_class]
+        )
+        features.append(texture(image, taken))
+        labels.append(ids.ravel()[taken].astype(np.int64))
+        origins.append(np.full(len(taken), group))
     return Sample(np.concatenate(features), np.concatenate(labels), np.concatenate(origins))
 
 

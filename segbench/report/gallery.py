@@ -82,25 +82,21 @@ def _strip(
     truth = look_at(read_ids(task.truth))
     shape = truth.ids.shape
     predictions = np.stack([read_ids(path, shape) for path in task.predictions])
-    wrong = (predictions != truth.ids).mean(0)
-    clearest = int(np.argmax([(p == area.predicted)[_inside(area)].sum() for p in predictions]))
+    clearest = int(np.argmax([(p == area.predicted)[area.inside].sum() for p in predictions]))
     kind = kinds(truth, predictions[clearest], width) + 1
     top, left, bottom, right = around(area, shape)
+    shown = (slice(top, bottom), slice(left, right))
+    wrong = (predictions[:, *shown] != truth.ids[shown]).mean(0)
     panels = [
-        image_of(task, shape),
-        _painted(truth.ids, colors),
-        _painted(predictions[clearest], colors),
-        np.asarray(KINDS, dtype=np.uint8)[kind],
+        image_of(task, shape)[shown],
+        _painted(truth.ids[shown], colors),
+        _painted(predictions[clearest][shown], colors),
+        np.asarray(KINDS, dtype=np.uint8)[kind[shown]],
         np.repeat((255 * (1 - wrong)).astype(np.uint8)[..., None], 3, axis=2),
     ]
     gap = np.full((SIDE, 4, 3), 255, dtype=np.uint8)
-    parts = [_panel(panel[top:bottom, left:right]) for panel in panels]
+    parts = [_panel(panel) for panel in panels]
     return np.concatenate([p for part in parts for p in (part, gap)][:-1], axis=1)
-
-
-def _inside(area: Area) -> tuple[slice, slice]:
-    top, left, bottom, right = area.box
-    return slice(top, bottom), slice(left, right)
 
 
 def around(area: Area, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
