@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from segbench.analysis.errors import Agreement, ClassErrors, Flow
 
@@ -131,6 +130,8 @@ def of_frequency(found: Sequence[ClassErrors]) -> Finding | None:
     """Whether classes are predicted the better the commoner they are."""
     if len(found) < 4:
         return None
+    from scipy.stats import spearmanr  # costs a second
+
     frequency, iou = ([getattr(one, key) for one in found] for key in ("frequency", "iou"))
     score = [value[0] for value in iou]
     if len(set(score)) < 2:

@@ -244,13 +244,18 @@ def best_line(contrasts: Sequence[Contrast], means: dict[str, float]) -> str:
 
 
 def as_csv(contrasts: Sequence[Contrast]) -> str:
-    """One row per contrast, the columns of ``--json``."""
+    """One row per contrast, the columns of ``--json``; a name cannot be a spreadsheet's formula."""
     text = io.StringIO()
-    rows = [c.as_json() for c in contrasts]
+    rows = [{k: _no_formula(v) for k, v in c.as_json().items()} for c in contrasts]
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _no_formula(value: Any) -> Any:
+    """A text that a spreadsheet would run, with the quote that keeps it one (OWASP's advice)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(tuple("=+-@\t\r")) else value
 
 
 def as_markdown(contrasts: Sequence[Contrast]) -> str:

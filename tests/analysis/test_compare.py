@@ -83,6 +83,14 @@ def test_a_clear_difference_in_words_and_numbers(segbench: Segbench, tmp_path: P
     assert "| full - none |" in Path("v.md").read_text()
 
 
+def test_a_name_is_no_formula_in_a_spreadsheet(segbench: Segbench, tmp_path: Path):
+    folder = study_of(tmp_path / "aug", simulated(2, 3, 20), ["none", "=1+1"])
+    segbench("compare", folder, "--csv=v.csv")
+    (row,) = csv.DictReader(Path("v.csv").read_text().splitlines())
+    assert (row["arm"], row["baseline"]) == ("'=1+1", "none")
+    assert float(row["ci_low"]) < float(row["ci_high"])
+
+
 def test_the_same_counts_twice_are_equivalent(tmp_path: Path):
     counts = simulated(1, 5, 20)
     folder = study_of(tmp_path / "s", np.concatenate([counts, counts]), ["none", "full"])
