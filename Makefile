@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEGBENCH := $(BIN)/segbench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sweep-aug sweep-aspp sweep-architectures tune test test-all notebooks lint clean
+.PHONY: help setup demo report sweep-aug sweep-aspp sweep-architectures tune test test-all notebooks lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,19 +19,26 @@ setup: .venv/ready ## the virtual environment .venv with everything in it
 data/scenes: | .venv/ready
 	$(SEGBENCH) data generate --out $@
 
-NETWORKS := unet deeplab_resnet18 deeplab_vgg11 deeplab_mobilenetv3
+# the whole story; whatever was stopped, or is there already, is not run again
+demo: export WANDB_MODE := offline
+demo: | .venv/ready data/scenes ## the whole story on synthetic scenes, ten minutes on two cores: two ablations, four networks, report
+	@echo "== the data: what is there, and is it sound?"
+	$(SEGBENCH) data check data/scenes
+	@for study in aug aspp architectures; do $(MAKE) --no-print-directory sweep-$$study QUICK=1 DATA=data/scenes || exit; done
+	@echo "== what the networks cost"
+	$(SEGBENCH) benchmark runs/scenes-architectures-quick --rounds 3 --batch 1
+	$(SEGBENCH) pick runs/scenes-architectures-quick --size 40MB
+	@echo "== why augmentation and ASPP help or hurt"
+	$(SEGBENCH) augmentation runs/scenes-aug-quick
+	$(SEGBENCH) aspp runs/scenes-aspp-quick
+	@echo "== everything on one page"
+	$(SEGBENCH) report runs/scenes-architectures-quick runs/scenes-aug-quick runs/scenes-aspp-quick --out runs/demo.html
+	@echo "open runs/demo.html; what was trained here is too short to rank anything: it shows the machinery"
 
-demo: $(NETWORKS:%=runs/demo/%.done) ## the four networks on synthetic scenes, minutes on two cores
-	@$(SEGBENCH) runs runs/demo
+report: | .venv/ready ## one HTML page of the studies in runs/, or of STUDIES="runs/a runs/b"
+	$(SEGBENCH) report $(STUDIES) --out runs/report.html
 
-# rates that fit the quick crops, of which a map of stride 16 is 8 x 8
-runs/demo/deeplab_%: RATES := --model.aspp_rates=[1,2,4]
-
-# one network of the demo; a second call goes on where a first was stopped
-runs/demo/%.done: | .venv/ready data/scenes
-	$(SEGBENCH) fit --config configs/$*.yaml --config configs/quick.yaml $(RATES) \
-		--run_dir runs/demo/$* $(if $(wildcard runs/demo/$*/run.json),--ckpt_path last)
-	@touch $@
+STUDIES = $(patsubst %/study.yaml,%,$(wildcard runs/*/study.yaml))
 
 # what a study runs on, and how much of it: DATA=my_data EPOCHS=5 SEEDS=3 FOLDS=6 WORKERS=2, QUICK=1 for
 # minutes on two cores (too short to rank anything), ARGS for anything else segbench sweep takes
@@ -39,15 +46,16 @@ DATA ?= data/scenes
 STUDY = runs/$(notdir $(patsubst %/,%,$(DATA)))-$(subst sweep-,,$@)$(if $(QUICK),-quick)
 SWEEP_FLAGS = --data.root $(DATA) $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
 	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FOLDS),--folds $(FOLDS)) $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
-QUICK_aug := --data.crop_size 128 --data.samples_per_epoch 96 --trainer.max_epochs 4 --seeds 3
-QUICK_aspp := --data.samples_per_epoch 32 --trainer.max_epochs 4 --seeds 3
-QUICK_architectures := --data.samples_per_epoch 16 --trainer.max_epochs 4 --seeds 3
+# small crops, on whose maps of stride 16 every fitted rate of ASPP still sees image
+QUICK_aug := --model.width 16 --data.crop_size 128 --data.samples_per_epoch 128 --trainer.max_epochs 4 --seeds 3
+QUICK_aspp := --data.crop_size 160 --data.samples_per_epoch 64 --trainer.max_epochs 3 --seeds 3
+QUICK_architectures := --data.crop_size 160 --data.samples_per_epoch 64 --trainer.max_epochs 2 --seeds 2
 
 sweep-aug: ## does augmentation help? UNet, without and with, five seeds
 sweep-aspp: ## does ASPP help? off, fitted rates, the homework's, the capacity control
 sweep-architectures: ## which network? four of them, each against each
 sweep-aug sweep-aspp sweep-architectures: sweep-%: | .venv/ready $(filter data/scenes,$(DATA))
-	$(SEGBENCH) sweep sweeps/$*.yaml --out $(STUDY) $(if $(QUICK),$(QUICK_$*)) $(SWEEP_FLAGS)
+	$(SEGBENCH) sweep sweeps/$*.yaml --out $(STUDY) $(if $(QUICK),$(QUICK_$*) --workers 2) $(SWEEP_FLAGS)
 	$(SEGBENCH) compare $(STUDY)
 
 tune: | .venv/ready $(filter data/scenes,$(DATA)) ## learning rate and weight decay of one network: CONFIG=configs/unet.yaml

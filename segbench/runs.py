@@ -13,6 +13,7 @@
         benchmark.json              latency, memory and size of its network, once it is measured
         probe.json                  what its augmentation does, and tests of its network: probes.py
     <study>/test/image|truth/       the test set once, for whoever has only the run folders
+    <study>/augmentation.jpg        crops of each arm, once ``segbench augmentation`` looked
 
 Every write is atomic. A run is found by its run.json, never by the name of a folder.
 """

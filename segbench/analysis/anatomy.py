@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from segbench import metrics
 from segbench.analysis import errors, findings
@@ -86,8 +87,9 @@ def look_into(
     images = list(watched(by_image(look, tasks, workers), len(tasks), "predictions"))
     counts = summed(images)
     flows, classes = errors.flows(study, counts), errors.classes(study, counts)
-    ceilings = _ceilings(study, tasks)
-    separable = _separable(study, tasks, flows)
+    with threadpool_limits(1, user_api="blas"):  # of small matrices: threads would only spin
+        ceilings = _ceilings(study, tasks)
+        separable = _separable(study, tasks, flows)
     doubts = sorted(
         (area for one in images for area in one.doubts), key=lambda a: -a.pixels * a.share
     )

@@ -18,6 +18,7 @@ from segbench.errors import InputError
 from segbench.runs import RunFolder
 
 Counts = NDArray[np.int64]
+J = TypeVar("J")
 T = TypeVar("T")
 
 BANDS = (2.0, 4.0, 8.0)
@@ -143,7 +144,7 @@ def _stored(runs: Sequence[RunFolder], name: str) -> tuple[Path, Path]:
     raise InputError(f"{runs[0].test / 'predictions'}: has no prediction of {name}")
 
 
-def by_image(look: Callable[[Task], T], tasks: Sequence[Task], workers: int) -> Iterator[T]:
+def by_image(look: Callable[[J], T], tasks: Sequence[J], workers: int) -> Iterator[T]:
     """``look`` at each image, in order, by processes of which each has one core."""
     if workers < 2 or len(tasks) < 2 * workers:
         yield from map(look, tasks)

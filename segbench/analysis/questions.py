@@ -11,7 +11,7 @@ from segbench import metrics
 from segbench.analysis.stats import Estimand, Score
 from segbench.analysis.study import StudyArm, StudyRuns
 from segbench.errors import InputError
-from segbench.study.plan import level_name, pairs
+from segbench.study.plan import arms_of, level_name, pairs
 
 SCORES: dict[str, Score] = {
     "mean_iou": metrics.mean_iou,
@@ -78,6 +78,28 @@ def rules_of(study: StudyRuns, asked: Mapping[str, Any]) -> Rules:
     if study.plan and any(e["kind"] == "exploratory" for e in study.plan.content["extensions"]):
         post_hoc.append("extended without a declared look")
     return replace(rules, post_hoc=tuple(post_hoc))
+
+
+def completed_look(study: StudyRuns) -> StudyRuns | None:
+    """The study as it stood at the last look that is complete; None where none is yet.
+
+    A look is complete where every planned arm has all runs of as many seeds as it declares; the
+    seeds beyond it, of a study that still runs, are left out. Runs without a plan are taken whole.
+    """
+    if study.plan is None:
+        return study
+    cells = study.plan.cells
+    planned = list(dict.fromkeys(cell.seed for cell in cells))
+    there = {arm.name: {seed.seed for seed in arm.seeds} for arm in study.arms}
+    for look in sorted(study.plan.content["plan"]["looks"], reverse=True):
+        seeds = set(planned[:look])
+        if all(seeds <= there.get(name, set()) for name in arms_of(cells)):
+            arms = [
+                replace(arm, seeds=tuple(seed for seed in arm.seeds if seed.seed in seeds))
+                for arm in study.arms
+            ]
+            return replace(study, arms=tuple(arms), _totals={})
+    return None
 
 
 _PLANNED = ("contrasts", "metric", "margin", "alpha", "power", "paired", "estimand")

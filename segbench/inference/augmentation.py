@@ -59,8 +59,9 @@ def main(argv: list[str]) -> None:
         console.print(table)
     if options.json:
         write_atomic(options.json, as_json(report.as_json(found, diagnoses)))
-    if options.sheet and not isinstance(data, str):
-        _write_sheet(options.sheet, recipes, data)
+    if not isinstance(data, str):
+        sheets = [study.folders[0] / report.SHEET] if options.measure else []
+        _write_sheet([*sheets, *([options.sheet] if options.sheet else [])], recipes, data)
 
 
 def _policy(recipe: Recipe) -> Policy:
@@ -137,7 +138,7 @@ def _probe_networks(
         run.write_probe({"affinity": {**settings, "plain": plain.tolist(), "policies": rows}})
 
 
-def _write_sheet(path: Path, recipes: Recipes, data: DataSet) -> None:
+def _write_sheet(paths: Sequence[Path], recipes: Recipes, data: DataSet) -> None:
     """The same images through each arm's policy."""
     places = np.linspace(0, len(data.train) - 1, min(SHEET_CROPS, len(data.train))).round()
     rows = {}
@@ -148,8 +149,9 @@ def _write_sheet(path: Path, recipes: Recipes, data: DataSet) -> None:
             for number, pair in enumerate(data.train[int(place)] for place in places)
         ]
     sheet = overlay_sheet(rows, data.classes)
-    encoded = cv2.imencode(path.suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-    write_atomic(path, encoded.tobytes())
+    for path in paths:
+        encoded = cv2.imencode(path.suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
+        write_atomic(path, encoded.tobytes())
 
 
 def _options(argv: list[str]) -> argparse.Namespace:

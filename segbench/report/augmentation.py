@@ -14,6 +14,9 @@ from segbench.analysis.study import StudyRuns
 from segbench.probes import PolicyAudit
 from segbench.report.verdicts import bounds, sentence, verdict_words
 
+SHEET = "augmentation.jpg"
+"""In a study's folder: crops of each arm, for the report page."""
+
 WORST_CLASSES = 3  # of an affinity, that are named
 
 

@@ -140,7 +140,23 @@ def pick_sentence(chosen: Pick, limits: dict[str, float], found: Sequence[ArmCos
 def cost_sentence(
     contrast: Contrast, arm: StudyArm | None, baseline: StudyArm | None, runtime: str = "eager"
 ) -> str | None:
-    """What a contrast's difference is paid with; None for one network, or where none is measured.
+    """What a contrast's difference is paid with, and its verdict; None where nothing is known.
+
+    Takes what :func:`price` takes.
+    """
+    paid = price(contrast, arm, baseline, runtime)
+    if paid is None:
+        return None
+    metric = METRICS.get(contrast.metric, contrast.metric)
+    return f"{paid}, {metric} {contrast.difference:+.3f}: {verdict_words(contrast)}."
+
+
+def price(
+    contrast: Contrast, arm: StudyArm | None, baseline: StudyArm | None, runtime: str = "eager"
+) -> str | None:
+    """MACs, speed and size of an arm's network against those of its baseline.
+
+    None for one network, or where none is measured.
 
     Args:
         contrast: the verdict.
@@ -162,11 +178,7 @@ def cost_sentence(
         f"{_speed(value, low, high)} [{low:.2f}, {high:.2f}] ({runtime})",
         _times(theirs["size_mb"] / ours["size_mb"], "smaller", "larger"),
     ]
-    metric = METRICS.get(contrast.metric, contrast.metric)
-    return (
-        f"{contrast.arm} against {contrast.baseline}: {', '.join(parts)}, {metric} "
-        f"{contrast.difference:+.3f}: {verdict_words(contrast)}."
-    )
+    return f"{contrast.arm} against {contrast.baseline}: {', '.join(parts)}"
 
 
 def _speed(value: float, low: float, high: float) -> str:

@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
     """
     options = _options(argv)
     study = read_study(options.study)
-    arm = _arm(study, options.arm)
+    arm = best_arm(study, options.arm)
     tasks = tasks_of(study, arm)
     found = look_into(study, arm, tasks, options.boundary, options.workers)
     console = tables_console()
@@ -134,8 +134,12 @@ def _percent(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.0%}"
 
 
-def _arm(study: StudyRuns, name: str | None) -> StudyArm:
-    """The arm that was asked for, or the one with the highest mean IoU."""
+def best_arm(study: StudyRuns, name: str | None) -> StudyArm:
+    """The arm that was asked for, or the one with the highest mean IoU.
+
+    Raises:
+        InputError: there is none of that name, or all runs diverged.
+    """
     scored = {arm.name: arm for arm in study.arms if len(arm.counts())}
     if not scored:
         raise InputError(f"{study.folders[0]}: all of its runs diverged")

@@ -56,7 +56,7 @@ def write_gallery(
     look = partial(places_of, pairs=pairs)
     places = [area for found in by_image(look, tasks, workers) for area in found]
     by_name = {task.name: task for task in tasks}
-    colors = _colors(study)
+    colors = colors_of(study)
     for number, (flow, pair) in enumerate(zip(flows, pairs, strict=False), 1):
         for rank, area in enumerate(worst(places, *pair), 1):
             strip = _strip(study, by_name[area.image], area, colors, width)
@@ -85,9 +85,9 @@ def _strip(
     wrong = (predictions != truth.ids).mean(0)
     clearest = int(np.argmax([(p == area.predicted)[_inside(area)].sum() for p in predictions]))
     kind = kinds(truth, predictions[clearest], width) + 1
-    top, left, bottom, right = _around(area, shape)
+    top, left, bottom, right = around(area, shape)
     panels = [
-        _image(study, task, shape),
+        image_of(task, shape),
         _painted(truth.ids, colors),
         _painted(predictions[clearest], colors),
         np.asarray(KINDS, dtype=np.uint8)[kind],
@@ -103,7 +103,7 @@ def _inside(area: Area) -> tuple[slice, slice]:
     return slice(top, bottom), slice(left, right)
 
 
-def _around(area: Area, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+def around(area: Area, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """A square around a place, as far as the image reaches."""
     top, left, bottom, right = area.box
     side = max(bottom - top, right - left) + 2 * AROUND
@@ -122,7 +122,8 @@ def _panel(part: Rgb) -> Rgb:
     return found
 
 
-def _image(study: StudyRuns, task: Task, shape: tuple[int, ...]) -> Rgb:
+def image_of(task: Task, shape: tuple[int, ...]) -> Rgb:
+    """A test image as the study keeps it, at the size of its truth; white where it is not kept."""
     path = task.truth.parent.parent / "image" / f"{task.name}.jpg"
     stored = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if stored is None:
@@ -139,7 +140,7 @@ def _painted(ids: Ids, colors: Mapping[int, tuple[int, ...]]) -> Rgb:
     return np.asarray(palette[ids])
 
 
-def _colors(study: StudyRuns) -> dict[int, tuple[int, ...]]:
+def colors_of(study: StudyRuns) -> dict[int, tuple[int, ...]]:
     """Of the classes, as the runs know them; of runs that do not, colours far apart."""
     known = study.arms[0].seeds[0].records[0].get("classes")
     if known:

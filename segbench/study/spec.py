@@ -222,9 +222,13 @@ def read_sweep(
         parameters[SEED] = {"values": list(range(seeds))}
     if folds is not None:
         parameters |= {"data.folds": {"value": folds}, FOLD: {"values": list(range(folds))}}
-    content = {**content, "parameters": parameters}
-    check_sweep(path, content)
-    return Sweep(path, content)
+    sweep = Sweep(path, {**content, "parameters": parameters})
+    check_sweep(path, sweep.content)
+    before = content["parameters"]
+    fixed = [k for k in constants if isinstance(before.get(k), dict) and "values" in before[k]]
+    if fixed and not sweep.factors and not sweep.random:
+        raise InputError(f"--{fixed[0]}: is what {path} varies; leave it out")
+    return sweep
 
 
 def check_sweep(path: Path, content: dict[str, Any]) -> None:

@@ -233,3 +233,18 @@ def test_a_sweep_says_where_its_data_are(write: Write, tmp_path: Path):
     assert sweep.resolved("data.root", "default") == "there"
     assert sweep.resolved("data.folds", None) is None
     assert read_sweep(write(command=command), {"data.root": "x"}).resolved("data.root", "") == "x"
+
+
+def test_a_flag_leaves_something_to_compare(tmp_path: Path):
+    path = tmp_path / "aug.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "method": "grid",
+                "parameters": {"data.augmentation": {"values": ["none", "full"]}},
+                "command": COMMAND,
+            }
+        )
+    )
+    with pytest.raises(InputError, match=r"--data\.augmentation: is what .*aug\.yaml varies"):
+        read_sweep(path, {"data.augmentation": "none"})

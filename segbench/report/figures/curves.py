@@ -25,7 +25,8 @@ def curve_figure(curves: Sequence[tuple[str, Sequence[int], Curve]], title: str)
         if values.size
         for trace in _of_arm(number, name, seeds, values)
     ]
-    return figure(traces, "epoch", title, yaxis_type="log" if "loss" in title else "linear")
+    made = figure(traces, "epoch", title, yaxis_type="log" if "loss" in title else "linear")
+    return _in_epochs(made)
 
 
 def _of_arm(number: int, name: str, seeds: Sequence[int], values: Curve) -> Iterable[go.Scatter]:
@@ -72,8 +73,13 @@ def difference_figure(found: Sequence[CurveDifference]) -> go.Figure:
         line = {"color": color(number), "width": 2.5}
         traces.append(go.Scatter(y=_short(one.mean), name=name, line=line, **shared))
     made = figure(traces, "epoch", "difference of val mean IoU")
-    made.add_hline(y=0, line_width=1, line_color="gray")
-    return made
+    return _in_epochs(made).add_hline(y=0, line_width=1, line_color="gray")
+
+
+def _in_epochs(made: go.Figure) -> go.Figure:
+    """Whole numbers on the axis."""
+    last = max((len(trace.x) for trace in made.data), default=0)
+    return made.update_xaxes(tickformat="d", dtick=1 if last <= 12 else None)
 
 
 def _short(values: Iterable[float]) -> list[float | None]:

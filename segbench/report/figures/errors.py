@@ -31,12 +31,12 @@ def flow_figure(found: Errors) -> go.Figure:
         texttemplate="%{text}",
         zmin=0,
         zmax=1,
-        colorscale="Cividis",
-        colorbar={"tickformat": ".0%", "title": "of the missed"},
+        colorscale="Blues",
+        showscale=False,
         hovertemplate="%{z:.1%} of the missed %{y} is called %{x}<extra></extra>",
     )
     height = 120 + 34 * len(names)
-    return figure([heat], "called", "truth", height=height, yaxis_autorange="reversed")
+    return figure([heat], "called", "", height=height, yaxis_autorange="reversed")
 
 
 def cause_figure(found: Sequence[ClassErrors]) -> go.Figure:
@@ -78,7 +78,8 @@ def frequency_figure(found: Sequence[ClassErrors]) -> go.Figure:
         },
         text=[plain(one.name) for one in found],
         mode="markers+text",
-        textposition="top right",
+        textposition=["top right" if i % 2 else "bottom right" for i in range(len(found))],
+        cliponaxis=False,
         marker={"size": 9, "color": color(0)},
         hovertemplate="%{text}: IoU %{y:.3f}, %{x:.2%} of the pixels<extra></extra>",
     )
@@ -88,6 +89,8 @@ def frequency_figure(found: Sequence[ClassErrors]) -> go.Figure:
         "IoU",
         xaxis_type="log",
         xaxis_tickformat="~%",
+        xaxis_dtick=1,
+        margin_r=90,
         yaxis_range=[-0.02, 1.02],
     )
 
@@ -103,7 +106,8 @@ def band_figure(found: Sequence[ClassErrors]) -> go.Figure:
     """Boundary IoU (Cheng et al., CVPR 2021) by the width of the band."""
     values = {one.name: {**one.boundary_iou, "all of it": one.iou[0]} for one in found}
     lines = _lines(found, values)
-    return figure(lines, "width of the band (px)", "Boundary IoU", legend_itemclick=False)
+    made = figure(lines, "width of the band (px)", "Boundary IoU", legend_itemclick=False)
+    return made.update_layout(xaxis_type="category")
 
 
 def object_figure(found: Sequence[ClassErrors]) -> go.Figure:

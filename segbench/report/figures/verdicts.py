@@ -29,22 +29,30 @@ def forest_figure(contrasts: Sequence[Contrast]) -> go.Figure:
                 )
             )
     made = figure(
-        traces, f"difference of {contrasts[0].metric.replace('_', ' ')}", "",
+        traces, "difference", "",
         height=130 + 34 * len(names), legend_itemclick=False,
     )  # fmt: skip
     made.update_yaxes(categoryorder="array", categoryarray=names[::-1])
+    made.update_yaxes(range=[-0.6, len(names) - 0.4])
     margin = contrasts[0].margin
     made.add_vrect(x0=-margin, x1=margin, fillcolor=QUIET, line_width=0, layer="below")
     return made.add_vline(x=0, line_width=1, line_color="gray")
 
 
-def class_figure(contrasts: Sequence[Contrast]) -> go.Figure:
-    """Differences of each class's IoU, one colour per contrast."""
+def class_figure(contrasts: Sequence[Contrast], arms: Sequence[str]) -> go.Figure:
+    """Differences of each class's IoU, in the colour of their arm.
+
+    Args:
+        contrasts: of all classes.
+        arms: names, in the order of their colours.
+    """
     by_contrast: dict[str, list[Contrast]] = {}
     for c in contrasts:
         by_contrast.setdefault(f"{c.arm} - {c.baseline}", []).append(c)
     classes = list(dict.fromkeys(c.metric.removeprefix("iou/") for c in contrasts))
     traces = []
+    known = [c[0].arm for c in by_contrast.values()]
+    own = len(set(known)) == len(known) and set(known) <= set(arms)
     for number, (name, of_classes) in enumerate(by_contrast.items()):
         offset = 0.7 * ((number + 0.5) / len(by_contrast) - 0.5)
         traces.append(
@@ -52,7 +60,7 @@ def class_figure(contrasts: Sequence[Contrast]) -> go.Figure:
                 [c.difference for c in of_classes],
                 [classes.index(c.metric.removeprefix("iou/")) + offset for c in of_classes],
                 [(c.ci_low, c.ci_high) for c in of_classes],
-                number,
+                arms.index(known[number]) if own else number,
                 name,
                 hovertemplate="%{text}: %{x:+.3f}<extra>%{fullData.name}</extra>",
                 text=[plain(c.metric.removeprefix("iou/")) for c in of_classes],

@@ -1,0 +1,1 @@
+"""``segbench report``: one self-contained HTML page of one study or several."""

@@ -1,0 +1,193 @@
+"""The report page in a real browser: it works, it is reachable by keyboard, and it asks nobody."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from painted import ROAD, WATER, Ids, study_of_networks
+from playwright.sync_api import Browser, Page, sync_playwright
+from studies_on_paper import plan_of
+
+from segbench import cli
+
+pytestmark = pytest.mark.slow
+
+HOSTILE = "<img src=x onerror=document.title='broken'>"
+
+
+def noisy(ids: Ids, seed: int) -> Ids:
+    said = ids.copy()
+    said[: 4 + 2 * seed, :8] = (said[: 4 + 2 * seed, :8] + 1) % 4
+    return said
+
+
+def swapped(ids: Ids, seed: int) -> Ids:
+    said = noisy(ids, seed)
+    said[ids == WATER] = ROAD
+    return said
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of two arms, one of a name that is markup."""
+    folder = tmp_path_factory.mktemp("page")
+    study = study_of_networks(folder, {"noisy": noisy, HOSTILE: swapped})
+    plan_of(study, {"config": ["noisy.yaml", f"{HOSTILE}.yaml"]}, 3, margin=0.05)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["segbench", "report", str(study), "--arm", HOSTILE])
+        cli.main()
+    return study / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    assert found, "apt-get install chromium"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desktop", "phone"])
+def page(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Iterator[Page]:
+    """The page, scrolled through once; anything it complains of or asks for fails the test."""
+    width, scheme = request.param
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, accept_downloads=True
+    )
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda asked: said.append(asked.url) if _outside(asked.url) else None)
+    page.goto(report.as_uri())
+    for chart in page.locator(".chart:visible").all():
+        chart.scroll_into_view_if_needed()
+        chart.locator(".main-svg").first.wait_for()
+    yield page
+    assert said == []
+    context.close()
+
+
+def _outside(url: str) -> bool:
+    return not url.startswith(("file:", "data:", "blob:"))
+
+
+def test_everything_is_there_and_fits(page: Page):
+    headings = page.locator("h3").all_inner_texts()
+    assert headings == ["Verdicts", "Learning curves", "Cost", "What it gets wrong", "Provenance"]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert "broken" not in page.title()
+    assert HOSTILE in page.locator(".arms").inner_text()
+    assert HOSTILE in page.locator("[data-chart=painted-forest] .ytick").first.text_content()
+
+
+def test_nothing_stands_in_the_way_of_a_screen_reader(page: Page):
+    for fold in page.locator("main details").all():
+        fold.evaluate("fold => { fold.open = true; }")
+    found: Any = Axe().run(page, options={"resultTypes": ["violations"]})
+    broken = [(v["id"], v["nodes"][0]["html"][:200]) for v in found.response["violations"]]
+    assert broken == []
+
+
+def test_arms_are_switched_in_all_their_figures(page: Page):
+    lines = (
+        "Array.from(document.querySelector('[data-chart=painted-curve-val-mean_iou] .plot').data)"
+    )
+    before = page.evaluate(f"{lines}.filter(t => t.visible !== false).length")
+    page.get_by_role("button", name="noisy", exact=True).click()
+    after = page.evaluate(f"{lines}.filter(t => t.visible !== false).length")
+    assert (before, after) == (12, 6)
+    assert page.evaluate(f"{lines}.every(t => t.visible === (t.legendgroup !== 'noisy'))")
+
+
+def test_a_quantity_is_chosen_and_smoothed_by_keyboard(page: Page):
+    first = page.get_by_role("radio", name="mean IoU")
+    first.focus()
+    assert page.get_by_role("radio", name="loss").count() == 1
+    page.keyboard.press("ArrowRight")
+    assert page.get_by_role("radio", name="loss").get_attribute("aria-checked") == "true"
+    assert page.locator("[data-chart=painted-curve-val-mean_iou]").is_hidden()
+    page.keyboard.press("ArrowLeft")
+    slider = page.get_by_label("smoothing")
+    slider.focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    smooth = page.evaluate(
+        "document.querySelector('[data-chart=painted-curve-val-mean_iou] .plot').data"
+        ".find(t => t.name === 'noisy').y"
+    )
+    assert smooth == pytest.approx([0.1, 0.25 / 1.5, (0.3 + 0.5 * 0.25) / 1.75])
+
+
+def test_a_table_is_sorted_by_its_heads(page: Page):
+    table = page.locator("table", has=page.get_by_text("Quality and cost", exact=False))
+    head = table.get_by_role("button", name="mean IoU")
+    column = "rows => rows.map(r => parseFloat(r.cells[1].textContent))"
+    head.click()
+    falling = table.locator("tbody tr").evaluate_all(column)
+    head.click()
+    rising = table.locator("tbody tr").evaluate_all(column)
+    assert falling == sorted(falling, reverse=True) == rising[::-1]
+    assert falling[0] > falling[1]
+
+
+def test_a_table_is_saved_as_csv_that_runs_nothing(page: Page):
+    table = page.locator("table", has=page.get_by_text("Quality and cost", exact=False))
+    with page.expect_download() as saved:
+        table.locator("xpath=../following-sibling::button[1]").click()
+    rows = Path(saved.value.path()).read_text().splitlines()
+    assert rows[0].startswith("arm,mean IoU")
+    assert len(rows) == 3
+
+
+def test_the_gallery_is_leafed_through_filtered_and_linked(page: Page):
+    gallery = page.locator(".gallery")
+    gallery.scroll_into_view_if_needed()
+    where = gallery.locator(".where")
+    viewer = gallery.locator(".viewer")
+    total = int(re.findall(r"of (\d+):", where.inner_text())[0])
+    viewer.focus()
+    page.keyboard.press("ArrowRight")
+    assert where.inner_text().startswith(f"2 of {total}")
+    page.keyboard.press("2")
+    assert gallery.locator("[aria-checked=true]").inner_text().endswith("truth")
+    shown = gallery.locator(".frame img").nth(1)
+    assert shown.get_attribute("alt").startswith("truth of scene_")
+    page.keyboard.press("+")
+    assert shown.evaluate("image => image.style.width") == "200%"
+    before = shown.get_attribute("src")
+    page.keyboard.press("3")
+    assert shown.get_attribute("src") != before
+    link = gallery.locator(".permalink").get_attribute("href")
+    assert link == "#painted-gallery/1/prediction"
+    gallery.get_by_label("Cause").select_option(index=1)
+    assert int(re.findall(r"of (\d+):", where.inner_text())[0]) <= total
+    other = page.context.new_page()
+    other.goto(page.url.split("#")[0] + link)
+    assert other.locator(".where").inner_text().startswith("2 of")
+    assert other.locator(".gallery [aria-checked=true]").inner_text().endswith("prediction")
+    other.close()
+
+
+def test_all_that_can_be_pressed_is_reached_by_tab(page: Page):
+    wanted = page.evaluate(
+        "Array.from(document.querySelectorAll('button, select, input, a[href], summary'))"
+        ".filter(e => e.offsetParent && e.tabIndex >= 0 && !e.closest('.js-plotly-plot')).length"
+    )
+    page.evaluate("document.body.focus()")
+    reached = set()
+    for _ in range(wanted + 80):
+        page.keyboard.press("Tab")
+        at = page.evaluate(
+            "Array.from(document.querySelectorAll('button, select, input, a[href], summary'))"
+            ".indexOf(document.activeElement)"
+        )
+        if at >= 0:
+            reached.add(at)
+    assert len(reached) >= wanted
