@@ -1,4 +1,4 @@
-"""The notebooks as they are in git: stripped, and code that only calls. `make notebooks` runs them."""
+"""The notebooks as git holds them: stripped, and code that only calls."""
 
 import ast
 import json
