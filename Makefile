@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEGBENCH := $(BIN)/segbench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo report sweep-aug sweep-aspp sweep-architectures tune test test-all lint clean
+.PHONY: help setup demo report sweep-aug sweep-aspp sweep-architectures tune test test-all notebooks lint clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,7 +13,7 @@ setup: .venv/ready ## the virtual environment .venv with everything in it
 
 .venv/ready: pyproject.toml
 	@test -d .venv || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev,export,figures,geo,ray]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,export,figures,geo,notebooks,ray]'
 	@touch $@
 
 data/scenes: | .venv/ready
@@ -65,8 +65,11 @@ tune: | .venv/ready $(filter data/scenes,$(DATA)) ## learning rate and weight de
 test: .venv/ready ## the tests that need only Python, a few minutes
 	$(BIN)/pytest -m "not slow"
 
-test-all: test ## those, and the long ones
+test-all: test notebooks ## those, the notebooks, and the long ones
 	$(BIN)/pytest -m slow
+
+notebooks: .venv/ready ## run the notebooks on synthetic scenes, a few minutes
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pytest --nbmake --nbmake-timeout=600 notebooks
 
 lint: .venv/ready ## ruff and mypy
 	$(BIN)/ruff check .

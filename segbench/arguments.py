@@ -1,10 +1,11 @@
-"""Arguments of the commands that Lightning has no part in."""
+"""Arguments of the commands that Lightning has no part in, and where commands print."""
 
 import argparse
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from segbench.errors import InputError
 
@@ -61,9 +62,20 @@ PICTURE = file_ending_in(".png", ".jpg", ".jpeg")
 
 def tables_console() -> "Console":
     """Where tables are printed: as wide as the terminal, or wide where there is none."""
-    from rich.console import Console  # help texts do without it
-
-    console = Console()
+    console = _console(sys.stdout)
     if not console.is_terminal:
         console.width = 180  # a file or a pipe has no edge to wrap at
     return console
+
+
+def progress_console() -> "Console":
+    """Where bars and live lines are shown: stderr, if somebody watches."""
+    return _console(sys.stderr)
+
+
+def _console(stream: TextIO) -> "Console":
+    from rich.console import Console  # help texts do without it
+
+    # Jupyter sets FORCE_COLOR for the commands in its cells, which rich takes for a terminal
+    terminal = None if stream.isatty() else False
+    return Console(stderr=stream is sys.stderr, force_terminal=terminal)

@@ -121,6 +121,14 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_cell_of_a_notebook_is_no_terminal(
+    process: Callable[..., subprocess.CompletedProcess[str]], scenes: Path
+):
+    done = process("data", "check", scenes, FORCE_COLOR="1")  # as Jupyter sets it
+    assert "│ Background │" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     "command", [("compare", "s", "--csv"), ("errors", "s", "--json"), ("pick", "s", "--json")]
 )

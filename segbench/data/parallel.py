@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import Progress
+
+from segbench.arguments import progress_console
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,6 +47,6 @@ def _in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterat
 
 def watched(results: Iterable[Result], total: int | None, what: str) -> Iterator[Result]:
     """The results, with a bar on stderr if that is a terminal."""
-    console = Console(stderr=True)
+    console = progress_console()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         yield from bar.track(results, total, description=what)

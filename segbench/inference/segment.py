@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from segbench.arguments import Arguments
+from segbench.arguments import Arguments, progress_console
 from segbench.errors import InputError
 from segbench.inference.geotiff import GeoTiff
 from segbench.inference.load import device_called, load_network
@@ -38,7 +37,7 @@ def main(argv: list[str]) -> None:
     _check_outputs(images, options.out)
     loaded = load_network(RunFolder(options.run), device)
     options.out.mkdir(parents=True, exist_ok=True)
-    console = Console(stderr=True)
+    console = progress_console()
     with (
         torch.inference_mode(),
         Progress(

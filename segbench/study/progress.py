@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from segbench.arguments import progress_console
 from segbench.runs import RunFolder
 from segbench.study.cells import State, StudyCells, last_lines
 from segbench.study.spec import Cell
@@ -26,7 +27,7 @@ class StudyProgress:
 
     def __init__(self, runs: StudyCells, workers: int, console: Console | None = None) -> None:
         self.runs, self.workers = runs, workers
-        self.console = console or Console(stderr=True)
+        self.console = console or progress_console()
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
         self.running: dict[str, float] = {}
         self.ended: set[str] = set()

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from segbench.arguments import progress_console
 
 
 class EpochProgress(Callback):
@@ -16,7 +17,7 @@ class EpochProgress(Callback):
     """
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True)
+        self.console = progress_console()
         self.progress: Progress | None = None
         self.best = float("-inf")
         self.rate = ""
