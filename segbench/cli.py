@@ -23,6 +23,7 @@ COMMANDS = {
     "augmentation": ("segbench.inference.augmentation:main", "why augmentation helps or hurts"),
     "aspp": ("segbench.inference.aspp:main", "could ASPP help, and did it?"),
     "report": ("segbench.report.page.command:main", "one HTML page with all that a study says"),
+    "publish": ("segbench.report.publish:main", "the comparison as a saved W&B workspace"),
     "export": ("segbench.inference.export:main", "a run as an ONNX model, checked"),
     "segment": ("segbench.inference.segment:main", "a run's network on images of any size"),
     "runs": ("segbench.report.runs_table:main", "list the runs of a study with their scores"),

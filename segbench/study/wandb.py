@@ -18,6 +18,7 @@ import yaml
 from segbench.claim import Claim
 from segbench.errors import InputError
 from segbench.files import write_atomic
+from segbench.logged import remember_run
 from segbench.online import need_wandb_server, wandb_server
 from segbench.runs import RunFolder
 from segbench.study.cells import LOGS, STATES, StudyCells
@@ -96,6 +97,7 @@ def pull_sweep(path: str, folder: Path) -> tuple[int, int]:
                         there += 1
                     else:
                         _fetch(artifact, target)
+                        remember_run(RunFolder(target), "/".join(run.path))
                         fetched += 1
                 case "segbench-test-set":
                     if not (folder / "test" / "data").exists():

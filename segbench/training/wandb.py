@@ -12,15 +12,13 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 
 from segbench.data.datamodule import SegmentationData
-from segbench.files import write_atomic
+from segbench.logged import logged_as, remember_run
 from segbench.online import wandb_server
+from segbench.overlays import EXAMPLES, PANELS, overlay
 from segbench.runs import RunFolder
 
 if TYPE_CHECKING:
     import wandb
-
-PANELS = 4
-"""Validation images whose masks are shown."""
 
 FINISH_TIMEOUT = "300"
 """Seconds that a run's end waits for its uploads; what is left can be sent with wandb sync."""
@@ -41,10 +39,10 @@ def wandb_logger(run: RunFolder, config: Mapping[str, Any]) -> WandbLogger:
     os.environ.setdefault("WANDB_SILENT", "true")
     # by default a run would wait for ever, at its end, for a server that is gone
     os.environ.setdefault("WANDB_FINISH_TIMEOUT", FINISH_TIMEOUT)
-    remembered = run.path / "wandb" / "run_id"
-    if remembered.exists() and "WANDB_RUN_ID" not in os.environ:
+    before = logged_as(run)
+    if before and "WANDB_RUN_ID" not in os.environ:
         # in a sweep, arguments to this effect would be ignored
-        os.environ |= {"WANDB_RUN_ID": remembered.read_text(), "WANDB_RESUME": "allow"}
+        os.environ |= {"WANDB_RUN_ID": before.identity, "WANDB_RESUME": "allow"}
     logger = WandbLogger(
         project=os.environ.get("WANDB_PROJECT", "segbench"),
         name=run.path.name,
@@ -53,7 +51,7 @@ def wandb_logger(run: RunFolder, config: Mapping[str, Any]) -> WandbLogger:
     )
     if hasattr(logger.experiment, "config"):  # a stand-in everywhere but on rank zero
         logger.experiment.config.update(dict(config), allow_val_change=True)
-        write_atomic(remembered, logger.experiment.id)
+        remember_run(run, logger.experiment.path)
     return logger
 
 
@@ -130,22 +128,16 @@ class PredictionPanels(Callback):
         last = trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs
         if not last or dataloader_idx != 0 or batch_idx >= PANELS or not trainer.is_global_zero:
             return
-        import wandb
-
         data: SegmentationData = trainer.datamodule  # type: ignore[attr-defined]
-        labels = {c.id: c.name for c in data.classes}
-        step = max(1, max(batch["mask"].shape[1:]) // 512)  # small pictures
         masks = {
-            kind: {
-                "mask_data": np.asarray(ids[0, ::step, ::step].cpu(), dtype=np.uint8),
-                "class_labels": labels,
-            }
+            kind: np.asarray(ids[0].cpu(), dtype=np.uint8)
             for kind, ids in (("prediction", outputs), ("truth", batch["mask"]))
         }
-        image = batch["image"][0, :, ::step, ::step].permute(1, 2, 0).cpu().numpy()
-        self.images.append(wandb.Image(image, masks=masks, caption=batch["name"][0]))
+        image = batch["image"][0].permute(1, 2, 0).cpu().numpy()
+        labels = {c.id: c.name for c in data.classes}
+        self.images.append(overlay(image, masks, labels, caption=batch["name"][0]))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.images:
-            self.logger.experiment.log({"examples": self.images})
+            self.logger.experiment.log({EXAMPLES: self.images})
             self.images = []

@@ -2,35 +2,33 @@
 
 The commands and the library of wandb 0.31 work against it unchanged once `WandbServer.env` is in
 their environment: `wandb sweep`, `wandb agent`, `wandb.init` (new, resumed, in a sweep), files,
-artifacts, `wandb sync`, and reading all of it back through `wandb.Api`.
+artifacts, `wandb sync`, and reading all of it back through `wandb.Api`; so does wandb-workspaces
+0.4.13, saving a workspace and reading it by its address.
 
 There is no GraphQL interpreter. The operations that the client is known to send are told apart by
 name, and every object of an answer has null for all further names in the query. Any other
 operation is refused and noted in `WandbServer.unknown`, as are failures in here.
 
 Not here: users and keys (any key is welcome), methods other than grid, early termination, stopping
-a run, filters other than equality, order other than by age, paging (one page has all), scanning or
-sampling a history, reports, links between artifacts, deleting, and runs that count as crashed
-because they fell silent.
+a run, filters other than equality and $in, order other than by age, paging (one page has all),
+scanning or sampling a history, reports, links between artifacts, deleting, and runs that count as
+crashed because they fell silent.
 """
 
 import contextlib
 import functools
-import itertools
 import json
 import re
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, unquote, urlsplit
 
 import yaml
-
-Json = dict[str, Any]
+from wandb_records import Artifact, Json, Run, Sweep, View
 
 ENTITY = "tester"
 USER = {"id": ENTITY, "name": ENTITY, "username": ENTITY, "entity": ENTITY, "flags": "{}"}
@@ -50,87 +48,6 @@ LOOK_UPS = re.compile(
 """Queries for one thing in a project."""
 
 
-@dataclass
-class Sweep:
-    id: str
-    project: str
-    config: Json
-    state: str = "PENDING"
-    handed_out: dict[str, Json] = field(default_factory=dict)
-    """Run id -> the grid point that an agent was given under that id."""
-
-    @property
-    def points(self) -> list[Json]:
-        """The grid in its order: the last parameter runs fastest (the client sorts them)."""
-        return _grid(self.config["parameters"])
-
-
-def _grid(parameters: dict[str, Json]) -> list[Json]:
-    axes = [
-        _grid(spec["parameters"]) if "parameters" in spec else spec.get("values") or [spec["value"]]
-        for spec in parameters.values()
-    ]
-    return [dict(zip(parameters, point, strict=True)) for point in itertools.product(*axes)]
-
-
-@dataclass
-class Run:
-    id: str
-    project: str
-    display_name: str
-    group: str | None = None
-    sweep: str | None = None
-    config: Json = field(default_factory=dict)
-    exit_code: int | None = None
-    """None while the run goes on, or if its end was never told."""
-    files: dict[str, Path] = field(default_factory=dict)
-    stream: dict[str, list[str]] = field(default_factory=dict)
-    """Lines by file: wandb-history.jsonl, wandb-summary.json, output.log, ..."""
-
-    @property
-    def state(self) -> str:
-        if self.exit_code is None:
-            return "running"
-        return "finished" if self.exit_code == 0 else "failed"
-
-    @property
-    def history(self) -> list[Json]:
-        return [json.loads(line) for line in self.stream.get("wandb-history.jsonl", [])]
-
-    @property
-    def summary(self) -> Json:
-        summary: Json = json.loads(self.stream.get("wandb-summary.json", ["{}"])[-1])
-        return summary
-
-    def value_of(self, key: str) -> Any:
-        """What a filter means by ``key``; AttributeError if that is nothing here."""
-        kind, _, name = key.partition(".")
-        if kind == "config":
-            return self.config.get(name.removesuffix(".value"))
-        return getattr(self, {"name": "id", "displayName": "display_name"}.get(key, key))
-
-    def matches(self, condition: Json) -> bool:
-        return all(
-            all(map(self.matches, wanted)) if key == "$and" else self.value_of(key) == wanted
-            for key, wanted in condition.items()
-        )
-
-
-@dataclass
-class Artifact:
-    id: str
-    name: str
-    type: str
-    project: str
-    run: str
-    digest: str
-    metadata: Json
-    aliases: list[str]
-    files: dict[str, Path] = field(default_factory=dict)
-    version: int | None = None
-    """None until it is committed."""
-
-
 class WandbServer:
     """Serves on a free port of 127.0.0.1 from its construction until `close`."""
 
@@ -141,6 +58,7 @@ class WandbServer:
         self.closed = False
         self.sweeps: dict[str, Sweep] = {}
         self.runs: dict[str, Run] = {}
+        self.views: dict[str, View] = {}
         self.unknown: list[str] = []
         """Operations and paths without an answer, and what failed in here."""
         self.requests: list[str] = []
@@ -279,6 +197,21 @@ class WandbServer:
                 self._move_aliases(artifact, ["latest", *artifact.aliases])
                 artifact.version = len(self._versions(artifact.project, artifact.name))
                 return {"commitArtifact": {"artifact": self._artifact_node(artifact)}}
+            case "UpsertView2":
+                known = sent.get("id") in self.views
+                view = View(
+                    sent.get("id") or secrets.token_hex(4),
+                    sent["projectName"],
+                    sent["name"],
+                    sent["displayName"],
+                    json.loads(sent["spec"]),
+                )
+                self.views[view.id] = view
+                return {"upsertView": {"view": view.node, "inserted": not known}}
+            case "View":
+                views = [v for v in self.views.values() if v.name == sent["viewName"]]
+                project = _project_node(sent["name"])
+                return {"project": project | {"allViews": _page([view.node for view in views])}}
             case "FetchArtifactManifest" | "ArtifactCreatedBy":
                 file = self._file_node(sent["id"], MANIFEST)
                 creator = self._run_node(self.runs[self._artifacts[sent["id"]].run])
@@ -346,6 +279,8 @@ class WandbServer:
         run = self.runs.setdefault(run_id, Run(run_id, project, name))
         run.display_name = sent.get("displayName") or run.display_name
         run.group = sent.get("groupName") or run.group
+        run.job_type = sent.get("jobType") or run.job_type
+        run.notes = sent.get("notes") or run.notes
         run.sweep = sent.get("sweep") or run.sweep
         config = json.loads(sent.get("config") or "{}")
         run.config |= {key: item["value"] for key, item in config.items() if key != "_wandb"}
@@ -366,7 +301,8 @@ class WandbServer:
     def _run_node(self, run: Run, named: list[str] | None = None) -> Json:
         node: Json = {"__typename": "Run", "id": run.id, "name": run.id, "projectId": "1"}
         node |= {"displayName": run.display_name, "project": _project_node(run.project)}
-        node |= {"group": run.group, "sweepName": run.sweep}
+        node |= {"group": run.group, "sweepName": run.sweep, "jobType": run.job_type}
+        node |= {"notes": run.notes}
         node |= {"state": run.state, "exitcode": run.exit_code}
         node |= {"config": json.dumps({key: {"value": value} for key, value in run.config.items()})}
         node |= {"summaryMetrics": json.dumps(run.summary), "wandbConfig": '{"t": 1}'}
