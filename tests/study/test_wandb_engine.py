@@ -86,7 +86,10 @@ def test_a_study_on_wandb_from_plan_to_pull(
     assert "4 runs fetched, 0 were there already" in pulled
     for name in {run.display_name for run in server.runs.values()} | {"test"}:
         here, there = tmp_path / "runs/aug" / name, tmp_path / "runs/pulled" / name
-        assert files(there) == files(here, "checkpoints", "wandb")
+        assert files(there, "wandb") == files(here, "checkpoints", "wandb")
+    for run in server.runs.values():  # so that publish knows them again
+        known = tmp_path / "runs/pulled" / run.display_name / "wandb/run_path"
+        assert known.read_text() == f"tester/segbench/{run.id}"
     again = finish(start(tmp_path, server, "segbench", "pull", path, "--out=runs/pulled"))
     assert "0 runs fetched, 4 were there already" in again
     # the pulled study is planned as the first was, and complete
