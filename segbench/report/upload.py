@@ -19,7 +19,7 @@ import wandb
 from PIL import Image
 
 from segbench.logged import logged_as
-from segbench.overlays import EXAMPLES, PANELS, overlay
+from segbench.overlays import EXAMPLES, PANELS, Example, overlays
 from segbench.runs import RunFolder, fingerprint
 from segbench.wording import counted
 
@@ -195,8 +195,7 @@ def _log(project: Project, group: str, run: StudyRun) -> str:
 
 def _pictures(run: RunFolder, record: Mapping[str, Any]) -> list[wandb.Image]:
     """Predictions of the first test images, for which the study keeps image and truth."""
-    found: list[wandb.Image] = []
-    labels = {one["id"]: one["name"] for one in record.get("classes", [])}
+    found: list[Example] = []
     for name in run.read_counts().images:
         paths = {
             "prediction": run.test / "predictions" / f"{name}.png",
@@ -208,5 +207,6 @@ def _pictures(run: RunFolder, record: Mapping[str, Any]) -> list[wandb.Image]:
             height, width = masks["truth"].shape
             with Image.open(image) as stored:  # it may have been kept at a smaller size
                 pixels = np.asarray(stored.convert("RGB").resize((width, height)))
-            found.append(overlay(pixels, masks, labels, caption=f"test: {name}"))
-    return found
+            found.append(Example(pixels, masks, f"test: {name}"))
+    labels = {one["id"]: one["name"] for one in record.get("classes", [])}
+    return overlays(found, labels) if found else []

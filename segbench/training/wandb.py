@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import WandbLogger
 from segbench.data.datamodule import SegmentationData
 from segbench.logged import logged_as, remember_run
 from segbench.online import wandb_server
-from segbench.overlays import EXAMPLES, PANELS, overlay
+from segbench.overlays import EXAMPLES, PANELS, Example, overlays
 from segbench.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class PredictionPanels(Callback):
 
     def __init__(self, logger: WandbLogger) -> None:
         self.logger = logger
-        self.images: list[Any] = []
+        self.examples: list[Example] = []
 
     def on_validation_batch_end(
         self,
@@ -128,16 +128,16 @@ class PredictionPanels(Callback):
         last = trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs
         if not last or dataloader_idx != 0 or batch_idx >= PANELS or not trainer.is_global_zero:
             return
-        data: SegmentationData = trainer.datamodule  # type: ignore[attr-defined]
         masks = {
             kind: np.asarray(ids[0].cpu(), dtype=np.uint8)
             for kind, ids in (("prediction", outputs), ("truth", batch["mask"]))
         }
         image = batch["image"][0].permute(1, 2, 0).cpu().numpy()
-        labels = {c.id: c.name for c in data.classes}
-        self.images.append(overlay(image, masks, labels, caption=batch["name"][0]))
+        self.examples.append(Example(image, masks, batch["name"][0]))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.images:
-            self.logger.experiment.log({EXAMPLES: self.images})
-            self.images = []
+        if self.examples:
+            data: SegmentationData = trainer.datamodule  # type: ignore[attr-defined]
+            labels = {c.id: c.name for c in data.classes}
+            self.logger.experiment.log({EXAMPLES: overlays(self.examples, labels)})
+            self.examples = []

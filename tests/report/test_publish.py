@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -249,18 +250,41 @@ def test_offline_runs_are_synced_once_and_the_others_logged_from_their_folders(
     lines = {run.id: len(run.history) for run in trained}
     assert "(2 there already)" in call(tmp_path, server, "publish", "study")
     assert {run.id: len(server.runs[run.id].history) for run in trained} == lines
-    # a copy without what the client left is the same study
+    # without what the client left, its run is not known any more
     shutil.rmtree(tmp_path / "study/none/wandb")
-    shutil.rmtree(tmp_path / "server/storage")
-    assert "1 there already" in call(tmp_path, server, "publish", "study", "--project=roofs")
+    printed = call(tmp_path, server, "publish", "study", "--project=roofs")
+    assert "(1 logged from run folders, 1 there already)" in printed
+
+
+LOG_OFFLINE = """
+import json, sys, wandb
+folder, rows = sys.argv[1], json.loads(sys.argv[2])
+with wandb.init(project="roofs", id="goes-on", dir=folder, mode="offline") as run:
+    for row in rows:
+        run.log(row)
+"""
+
+
+def test_of_a_run_that_went_on_offline_the_newest_file_goes_up(server: WandbServer, tmp_path: Path):
+    study = study_on_paper(tmp_path / "aug")
+    folder = RunFolder(study / "augmentation-none_seed-0")
+    rows = folder.read_metrics()
+    for began, part in (("20260101_000000", rows[:1]), ("20260101_000001", rows)):
+        script = [sys.executable, "-c", LOG_OFFLINE, str(folder.path), json.dumps(part)]
+        subprocess.run(script, env=os.environ | {"WANDB_SILENT": "true"}, check=True)
+        (made,) = (folder.path / "wandb").glob(f"offline-run-{time.strftime('%Y')}*")
+        made.rename(folder.path / "wandb" / f"kept-run-{began}-goes-on")
+    for made in (folder.path / "wandb").glob("kept-run-*"):
+        made.rename(made.with_name(made.name.replace("kept", "offline")))
+    (folder.path / "wandb" / "run_path").write_text("roofs/goes-on")
+    assert "(1 synced, 3 logged from run folders)" in call(tmp_path, server, "publish", study)
+    assert [row_of(row) for row in server.runs["goes-on"].history] == rows
 
 
 def test_crossed_factors_and_a_workspace_that_was_deleted(server: WandbServer, tmp_path: Path):
     study = tmp_path / "crossed"
-    for number, (file, policy) in enumerate(
-        (file, policy) for file in ("off", "on") for policy in ("none", "full")
-    ):
-        arm = {"config": f"sweeps/{file}.yaml", FACTOR: policy}
+    for number, (file, aspp) in enumerate(product(("off", "on"), (False, True))):
+        arm = {"config": f"sweeps/{file}.yaml", "model.aspp": aspp}
         write_run(study, arm, 0, counts(number, 0.7))
     call(tmp_path, server, "publish", study, "--entity=team", "--project=other")
     comparison = verdicts(server)
@@ -268,11 +292,15 @@ def test_crossed_factors_and_a_workspace_that_was_deleted(server: WandbServer, t
     (view,) = server.views.values()
     (runs,) = view.spec["section"]["runSets"]
     keys = [key["name"] for key in runs["grouping"]]
-    assert keys == ["study.value.config", "data.value.augmentation"]
+    assert keys == ["study.value.config", "model.value.aspp"]
     for run in server.runs.values():
         if run is not comparison:
-            config, policy = (at(run.config, key) for key in keys)
-            assert at(run.config, panels(view)["Curves"][0]["groupBy"]) == f"{config}, {policy}"
+            config, aspp = (at(run.config, key) for key in keys)
+            arm = at(run.config, panels(view)["Curves"][0]["groupBy"])
+            assert arm == f"{config}, {'on' if aspp else 'off'}"
+    rows = [name for trace in logged(comparison, "forest")["data"] for name in trace["y"]]
+    assert rows[:2] == ["Configuration: on - off", "ASPP: on - off"]  # not one row for both
+    assert len(rows) == len(set(rows)) == 3  # and their interaction
     server.views.clear()
     said = call(tmp_path, server, "publish", study, "--entity=team", "--project=other")
     assert "is no more there; a new one takes its place" in said

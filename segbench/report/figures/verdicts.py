@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from segbench.analysis.compare import Contrast
 from segbench.report.figures.style import QUIET, color, figure, interval_trace, plain
+from segbench.report.verdicts import factor_name
 
 OUTCOMES = {"better": 2, "worse": 4, "equivalent": 0, "inconclusive": 6, "not assessable": 6}
 """Of a verdict the number of its colour: green, vermilion, blue, grey."""
@@ -13,7 +14,7 @@ OUTCOMES = {"better": 2, "worse": 4, "equivalent": 0, "inconclusive": 6, "not as
 
 def forest_figure(contrasts: Sequence[Contrast]) -> go.Figure:
     """Each difference with its interval, coloured by its verdict; the margin is the grey band."""
-    names = [plain(f"{c.arm} - {c.baseline}") for c in contrasts]
+    names = _names(contrasts)
     traces = []
     for outcome, number in OUTCOMES.items():
         rows = [i for i, c in enumerate(contrasts) if _outcome(c) == outcome]
@@ -72,6 +73,15 @@ def class_figure(contrasts: Sequence[Contrast], arms: Sequence[str]) -> go.Figur
         tickvals=list(range(len(classes))), ticktext=list(map(plain, classes)), autorange="reversed"
     )
     return made.add_vline(x=0, line_width=1, line_color=color(6))
+
+
+def _names(contrasts: Sequence[Contrast]) -> list[str]:
+    """Each its own: of several factors, their switches may have the same names."""
+    several = len({c.factor for c in contrasts}) > 1
+    return [
+        plain((f"{factor_name(c.factor)}: " if several else "") + f"{c.arm} - {c.baseline}")
+        for c in contrasts
+    ]
 
 
 def _outcome(contrast: Contrast) -> str:
