@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from PIL import Image
 from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from segbench.arguments import Arguments, positive, tables_console
+from segbench.data.parallel import watched
 from segbench.errors import InputError
 from segbench.inference.load import NETWORK, build_network, device_called
 from segbench.inference.memory import peak_memory
@@ -117,7 +117,7 @@ def _measure(
     batch = image.expand(options.batch, -1, -1, -1).contiguous()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     subjects = {}
-    for name, runs in track(found.items(), "building", transient=True):
+    for name, runs in watched(found.items(), len(found), "building"):
         network = build_network(runs[0].read_config()).to(device)
         content = _size(network) | {"macs": macs(network, image)}
         content["peak_memory_mb"] = peak_memory(partial(network, image), device)
@@ -156,7 +156,7 @@ def _times(
     }
     blocks: dict[str, list[float]] = {name: [] for name in calls}
     timed = interleaved(calls, rounds, device, np.random.default_rng(0))
-    for name, seconds in track(timed, what, total=rounds * len(calls), transient=True):
+    for name, seconds in watched(timed, rounds * len(calls), what):
         blocks[name].append(seconds)
     return {
         (name, runtime): Timing(np.array(blocks[f"{name}\0{runtime}"]))

@@ -8,11 +8,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
-from rich.progress import track
 
 from segbench import __version__, metrics
 from segbench.arguments import Arguments
 from segbench.data.dataset import Pair, read_image, read_mask
+from segbench.data.parallel import watched
 from segbench.errors import InputError
 from segbench.files import as_json, write_atomic
 from segbench.inference.at_hand import data_set_of
@@ -97,7 +97,7 @@ def _test_scores(
 ) -> tuple[float, float]:
     """Mean IoU of the network and of the model, on whole test images."""
     counts = np.zeros((2, classes, classes), dtype=np.int64)
-    for pair in track(pairs, "test images", transient=True):
+    for pair in watched(pairs, len(pairs), "test images"):
         image = np.ascontiguousarray(read_image(pair.image).transpose(2, 0, 1))[None]
         truth = read_mask(pair.mask)
         logits = (network(torch.from_numpy(image)).numpy(), session.run(None, {"images": image})[0])
