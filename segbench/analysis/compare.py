@@ -4,6 +4,7 @@ docs/STATISTICS.md has the procedure; the arithmetic is in stats.py. Nothing her
 bootstrap that stands beside the intervals, whose seed is fixed.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -161,7 +162,9 @@ class _Judge:
         estimand, reason = self._assessable(seeds, used)
         if estimand is None or seeds == 0:
             difference = (
-                sum(w * arm.mean for w, arm in zip(weights, arms, strict=True)) if seeds else 0.0
+                sum(w * arm.mean for w, arm in zip(weights, arms, strict=True))
+                if seeds
+                else math.nan
             )
             return Contrast(**common, **_NOTHING, difference=difference, reason=reason,
                             estimand=rules.estimand)  # fmt: skip

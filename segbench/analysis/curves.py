@@ -99,6 +99,8 @@ def difference(baseline: StudyArm, arm: StudyArm) -> CurveDifference:
     """The difference of two arms over the epochs that both have."""
     one, other = curve(arm, "val/mean_iou"), curve(baseline, "val/mean_iou")
     length = min(one.shape[1], other.shape[1])
+    if not length:  # all seeds of an arm diverged
+        return CurveDifference(baseline.name, arm.name, [], [], [], [], None)
     one, other = one[:, :length], other[:, :length]
     mean = one.mean(0) - other.mean(0)
     half = np.full(length, np.inf)

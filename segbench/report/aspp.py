@@ -9,7 +9,7 @@ from rich.table import Table
 
 from segbench.analysis.aspp import Audit, Comparison, Context
 from segbench.analysis.diagnosis import shown
-from segbench.report.verdicts import basis, bounds, verdict_words
+from segbench.report.verdicts import basis, bounds, difference, verdict_words
 
 
 def lines(found: Audit) -> Iterator[str]:
@@ -110,7 +110,7 @@ def verdict_table(found: Audit) -> Table:
     zeroed = [context.zeroed for context in found.contexts if context.zeroed is not None]
     for c in [*(one.contrast for one in found.comparisons), *zeroed]:
         interval = f"{bounds(c)} ({100 * c.ci_level:.4g} %)" if bounds(c) else ""
-        words = (f"{c.arm} - {c.baseline}", f"{c.difference:+.3f}", interval, verdict_words(c))
+        words = (f"{c.arm} - {c.baseline}", difference(c), interval, verdict_words(c))
         table.add_row(*map(escape, words))
     return table
 

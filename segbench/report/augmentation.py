@@ -12,7 +12,7 @@ from segbench.analysis.augmentation import Affinity, Effect, Explanation, Value
 from segbench.analysis.diagnosis import Diagnosis, shown
 from segbench.analysis.study import StudyRuns
 from segbench.probes import PolicyAudit
-from segbench.report.verdicts import bounds, sentence, verdict_words
+from segbench.report.verdicts import bounds, difference, sentence, verdict_words
 
 SHEET = "augmentation.jpg"
 """In a study's folder: crops of each arm, for the report page."""
@@ -83,7 +83,7 @@ def effect_table(effects: Sequence[Effect]) -> Table:
     for effect in effects:
         c = effect.contrast
         what = "" if effect.kind == "baseline" else f" {effect.what}"
-        words = (f"{KINDS[effect.kind]}{what}", f"{c.arm} - {c.baseline}", f"{c.difference:+.3f}")
+        words = (f"{KINDS[effect.kind]}{what}", f"{c.arm} - {c.baseline}", difference(c))
         table.add_row(*map(escape, (*words, bounds(c), verdict_words(c))))
     return table
 

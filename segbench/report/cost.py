@@ -145,7 +145,7 @@ def cost_sentence(
     Takes what :func:`price` takes.
     """
     paid = price(contrast, arm, baseline, runtime)
-    if paid is None:
+    if paid is None or contrast.seeds == 0:
         return None
     metric = METRICS.get(contrast.metric, contrast.metric)
     return f"{paid}, {metric} {contrast.difference:+.3f}: {verdict_words(contrast)}."

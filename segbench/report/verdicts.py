@@ -36,15 +36,16 @@ def sentence(contrast: Contrast, study: StudyRuns) -> str:
     metric = METRICS.get(contrast.metric, contrast.metric)
     what = f"{factor_name(contrast.factor)} ({contrast.arm} against {contrast.baseline})"
     of = f" of {network}" if (network := common_network(study)) else ""
+    if contrast.seeds == 0:
+        return f"{what}: {verdict_words(contrast)}."
     if contrast.ci_low is None:
-        shown = f"{contrast.difference:+.3f}"
         return (
-            f"{what} changes the {metric}{of} by {shown} ({basis(contrast)}): "
+            f"{what} changes the {metric}{of} by {difference(contrast)} ({basis(contrast)}): "
             f"{verdict_words(contrast)}."
         )
     level = f"{100 * contrast.ci_level:.4g} %"
     return (
-        f"{what} changes the {metric}{of} by {contrast.difference:+.3f} {bounds(contrast)} "
+        f"{what} changes the {metric}{of} by {difference(contrast)} {bounds(contrast)} "
         f"({level}, {basis(contrast)}): {verdict_words(contrast)}."
     )
 
@@ -58,6 +59,11 @@ def basis(contrast: Contrast) -> str:
         + (", these test images only" if contrast.estimand == "test_set" else "")
         + (", these checkpoints only" if contrast.estimand == "checkpoints" else "")
     )
+
+
+def difference(contrast: Contrast) -> str:
+    """With its sign, or nothing where an arm has no seed to speak for it."""
+    return f"{contrast.difference:+.3f}" if contrast.seeds else ""
 
 
 def bounds(contrast: Contrast) -> str:
@@ -106,7 +112,7 @@ def verdict_table(study: StudyRuns, rules: Rules, contrasts: Sequence[Contrast])
         table.add_column(column, overflow="fold")
     for c in contrasts:
         misleads = "" if c.single_seed_misleads is None else f"{c.single_seed_misleads:.0%}"
-        row = (f"{c.arm} - {c.baseline}", f"{c.difference:+.3f}", bounds(c), verdict_words(c))
+        row = (f"{c.arm} - {c.baseline}", difference(c), bounds(c), verdict_words(c))
         table.add_row(*(escape(cell) for cell in row), misleads)
     return table
 
@@ -146,7 +152,7 @@ def class_table(study: StudyRuns, contrasts: Sequence[Contrast]) -> Table:
         half = "" if c.ci_high is None else f" ±{c.ci_high - c.difference:.3f}"
         star = "*" if "better" in c.verdict or "worse" in c.verdict else ""
         row = rows.setdefault(escape(f"{c.arm} - {c.baseline}"), {})
-        row[c.metric] = f"{c.difference:+.3f}{half}{star}"
+        row[c.metric] = f"{difference(c)}{half}{star}"
     for name, row in rows.items():
         table.add_row(name, *(row.get(metric, "") for metric in shown))
     return table
@@ -262,6 +268,6 @@ def as_markdown(contrasts: Sequence[Contrast]) -> str:
     """A table for a report."""
     lines = ["| contrast | difference | interval | verdict |", "|---|---|---|---|"]
     for c in contrasts:
-        row = (f"{c.arm} - {c.baseline}", f"{c.difference:+.3f}", bounds(c), verdict_words(c))
+        row = (f"{c.arm} - {c.baseline}", difference(c), bounds(c), verdict_words(c))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
     return "\n".join(lines) + "\n"

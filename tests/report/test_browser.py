@@ -191,3 +191,16 @@ def test_all_that_can_be_pressed_is_reached_by_tab(page: Page):
         if at >= 0:
             reached.add(at)
     assert len(reached) >= wanted
+
+
+def test_paper_is_white_whatever_the_theme(page: Page):
+    page.evaluate("document.querySelector('#theme').value = 'dark'")
+    page.locator("#theme").dispatch_event("change")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    ink = page.evaluate("getComputedStyle(document.querySelector('h1')).color")
+    label = page.locator("[data-chart=painted-forest] .ytick text").first
+    assert (paper, ink) == ("rgb(255, 255, 255)", "rgb(0, 0, 0)")
+    assert label.evaluate("text => getComputedStyle(text).fill") == "rgb(0, 0, 0)"
+    assert page.locator("main details:not([open])").count() == 0

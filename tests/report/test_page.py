@@ -257,3 +257,26 @@ def test_bad_input_is_one_line(refusal: Segbench, study: Path):
     assert "not a folder" in refusal("report", study, "--out", "nowhere/page.html")
     other = Path(shutil.copytree(study, study.with_name("other")))
     assert "give one study" in refusal("report", study, other, "--arm", "good")
+
+
+def test_an_arm_whose_seeds_all_diverged_has_no_difference(segbench: Segbench, study: Path):
+    for run in study.glob("swapped_seed-*"):
+        record = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps(record | {"status": "diverged"}))
+    plan(study)
+    segbench("report", study)
+    page = Page(study / "report.html")
+    assert "(swapped against good): not assessable: all seeds of an arm diverged" in " ".join(
+        page.text["painted-verdicts"].split()
+    )
+    (chart,) = [
+        content
+        for name, content in zip(
+            [a["data-chart"] for _, a in page.tags if "data-chart" in a], page.content, strict=False
+        )
+        if name == "painted-forest"
+    ]
+    assert [trace for trace in chart["data"] if trace["x"]] == []
+    segbench("compare", study, "--json", "v.json")
+    (contrast,) = json.loads(Path("v.json").read_text())
+    assert contrast["difference"] is None

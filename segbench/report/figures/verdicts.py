@@ -17,7 +17,7 @@ def forest_figure(contrasts: Sequence[Contrast]) -> go.Figure:
     names = _names(contrasts)
     traces = []
     for outcome, number in OUTCOMES.items():
-        rows = [i for i, c in enumerate(contrasts) if _outcome(c) == outcome]
+        rows = [i for i, c in enumerate(contrasts) if _outcome(c) == outcome and c.seeds]
         if rows:
             traces.append(
                 interval_trace(

@@ -42,7 +42,13 @@ document.querySelector("#theme").addEventListener("change", (event) => {
   document.documentElement.dataset.theme = event.target.value;
   recolor();
 });
-addEventListener("beforeprint", () => { charts.forEach(draw); document.querySelectorAll("main details").forEach((one) => (one.open = true)); });
+// paper is white, whatever the theme; what is folded or not yet drawn is printed too
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("main details").forEach((one) => (one.open = true));
+  charts.forEach(draw);
+  drawn().forEach((chart) => Plotly.relayout(chart.querySelector(".plot"), { "font.color": "black", "legend.font.color": "black" }));
+});
+addEventListener("afterprint", recolor);
 
 document.querySelectorAll(".arms button").forEach((button) => button.addEventListener("click", () => {
   const article = button.closest("article");
