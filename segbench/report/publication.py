@@ -55,9 +55,11 @@ def publish(
     """
     try:
         return _publish(study, rules, contrasts, _project(study, entity, project))
-    except wandb.Error as error:
+    except (wandb.Error, TimeoutError) as error:
         what = " ".join(str(error).split())
-        raise InputError(f"segbench publish: W&B refuses, or answers no more: {what}") from None
+        raise InputError(
+            f"segbench publish: W&B refuses, or answers no more ({what}); the same command goes on"
+        ) from None
 
 
 def _publish(

@@ -10,6 +10,8 @@ from segbench.analysis.study import read_study
 from segbench.arguments import Arguments
 from segbench.online import need_wandb_server
 
+FINISH_TIMEOUT = "120"  # seconds that a run may take to go up
+
 
 def main(argv: list[str]) -> None:
     """Show a study at W&B: its curves, costs, predictions and verdicts as a saved workspace.
@@ -23,6 +25,8 @@ def main(argv: list[str]) -> None:
     contrasts = compare(study, rules)
     need_wandb_server("segbench publish")
     os.environ.setdefault("WANDB_SILENT", "true")
+    # by default a run would wait for ever, at its end, for a server that is gone
+    os.environ.setdefault("WANDB_FINISH_TIMEOUT", FINISH_TIMEOUT)
     from segbench.report.publication import publish
 
     for line in publish(study, rules, contrasts, options.entity, options.project):

@@ -26,7 +26,14 @@ from segbench.wording import counted
 ARRIVAL = 30.0  # seconds that a server may take to show what was synced
 LOOK = 2.0  # seconds between two looks whether it does
 
-QUIET = wandb.Settings(console="off", save_code=False, x_disable_stats=True, silent=True)
+QUIET = wandb.Settings(
+    console="off",
+    save_code=False,
+    x_disable_stats=True,
+    silent=True,
+    init_timeout=30,
+    finish_timeout_raises=True,
+)
 """For runs that only bring what was computed elsewhere."""
 
 
@@ -83,7 +90,8 @@ def upload(project: Project, group: str, runs: Sequence[StudyRun]) -> dict[str, 
         The ID of each run with how it came there.
 
     Raises:
-        wandb.Error: the server refuses, or answers no more.
+        wandb.Error: the server refuses.
+        TimeoutError: it answers no more.
     """
     api = wandb.Api(timeout=30)
     there = _find(api, project, runs)
