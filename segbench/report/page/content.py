@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import plotly.graph_objects as go
@@ -41,7 +42,7 @@ class Chart:
     figure: go.Figure
     by_arm: bool = False
 
-    @property
+    @cached_property
     def spec(self) -> dict[str, Any]:
         """Data and layout, as plotly.js takes them."""
         content: dict[str, Any] = json.loads(self.figure.to_json())

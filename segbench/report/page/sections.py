@@ -142,12 +142,14 @@ def _curve_chart(name: str, study: StudyRuns, split: str, metric: str) -> Chart:
         (arm.name, [s.seed for s in arm.seeds if not s.diverged], curve(arm, f"{split}/{metric}"))
         for arm in study.arms
     ]
+    title = METRICS[metric]
     return Chart(
         f"{name}-curve-{split}-{metric}",
-        f"{METRICS[metric].capitalize()}, {SPLITS[split]}" if metric == "loss"
-        else f"{METRICS[metric][0].upper()}{METRICS[metric][1:]}, {SPLITS[split]}",
-        "", curves.curve_figure(found, METRICS[metric]), by_arm=True,
-    )  # fmt: skip
+        f"{title[0].upper()}{title[1:]}, {SPLITS[split]}",
+        "",
+        curves.curve_figure(found, title),
+        by_arm=True,
+    )
 
 
 def cost_section(name: str, study: StudyRuns) -> Section:
