@@ -41,6 +41,7 @@ def test_help_needs_nothing_heavy(segbench: Segbench):
         ("segbench.analysis.diagnosis", ("torch", "segbench.data", "segbench.inference")),
         ("segbench.report.augmentation", ("torch", "segbench.data", "segbench.inference")),
         ("segbench.report.aspp", ("torch", "segbench.models", "segbench.inference")),
+        ("segbench.report.page.command", ("torch", "wandb", "sklearn", "segbench.inference")),
         ("segbench.report.publish", ("torch", "wandb", "plotly", "segbench.models")),
         ("segbench.report.publication", ("torch", "pytorch_lightning", "segbench.models")),
         ("segbench.inference.augmentation", ("torch", "albumentations")),  # until it measures
