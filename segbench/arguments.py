@@ -64,7 +64,7 @@ def tables_console() -> "Console":
     """Where tables are printed: as wide as the terminal, or wide where there is none."""
     console = _console(sys.stdout)
     if not console.is_terminal:
-        console.width = 180  # a file or a pipe has no edge to wrap at
+        console.width = 240  # a file or a pipe has no edge to wrap at
     return console
 
 
