@@ -45,6 +45,7 @@ STATUSES = ("running", "finished", "failed", "diverged")
 OUTSIDE_THE_RESULT = (
     "data.root",
     "data.num_workers",
+    "data.cache_gb",
     "test",
     "wandb",
     "keep_freed_memory",

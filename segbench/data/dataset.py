@@ -51,11 +51,16 @@ class DataSet:
     test: tuple[Pair, ...]
 
     @cached_property
+    def digests(self) -> dict[Pair, bytes]:
+        """A hash of each pair's name, group, image and mask."""
+        pairs = [*self.train, *self.val, *self.test]
+        with ThreadPoolExecutor() as pool:
+            return dict(zip(pairs, pool.map(_digest_of_pair, pairs), strict=True))
+
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of every image, mask, group and class, whatever the split or the folder."""
-        with ThreadPoolExecutor() as pool:
-            digests = sorted(pool.map(_digest_of_pair, {*self.train, *self.val, *self.test}))
-        everything = repr(self.classes).encode() + b"".join(digests)
+        everything = repr(self.classes).encode() + b"".join(sorted(self.digests.values()))
         return hashlib.blake2b(everything, digest_size=16).hexdigest()
 
 
@@ -112,6 +117,15 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     if image is None:
         raise InputError(f"{path}: not readable as an image; replace or remove it and its mask")
     return np.asarray(image, dtype=np.uint8)
+
+
+def image_size(pair: Pair) -> tuple[int, int]:
+    """Width and height in pixels, from the header."""
+    try:
+        with Image.open(pair.image) as image:
+            return image.size
+    except UNREADABLE as error:
+        raise InputError(f"{pair.image}: not readable as an image ({error})") from None
 
 
 class ColorMaskError(InputError):
