@@ -21,6 +21,7 @@ from segbench.training.checkpoints import best_and_last
 from segbench.training.config import SegbenchCLI
 from segbench.training.context import idle_rates
 from segbench.training.pictures import make_prediction_folders
+from segbench.training.precision import slow_precision
 from segbench.training.progress import EpochProgress
 from segbench.training.randomness import EpochSeed
 from segbench.training.recorder import FitRecorder, PredictionWriter, TestRecorder
@@ -43,8 +44,7 @@ def _fit(cli: SegbenchCLI, run: RunFolder, arm: dict[str, Any]) -> None:
     if start is not None:
         load_weights(cli.model, start)  # are they this network's?
     check_data_set(cli.datamodule.data_set)  # before anything is written or logged
-    if (warning := idle_rates(cli.model.network, cli.datamodule.crop_size)) and _first_process():
-        print(f"segbench: {warning}", file=sys.stderr)
+    _warn(idle_rates(cli.model.network, cli.datamodule.crop_size))
     config = yaml.safe_load(cli.config_text)
     recorder = FitRecorder(run, config, cli.config_text, arm)
     callbacks: list[Any] = [EpochSeed(config["seed_everything"])]
@@ -63,6 +63,7 @@ def _fit(cli: SegbenchCLI, run: RunFolder, arm: dict[str, Any]) -> None:
     trainer = cli.trainer_for(
         callbacks=callbacks, logger=loggers, default_root_dir=str(run.path.parent)
     )
+    _warn(slow_precision(trainer))
     try:
         trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
         load_weights(cli.model, run.best)
@@ -80,6 +81,11 @@ def _fit(cli: SegbenchCLI, run: RunFolder, arm: dict[str, Any]) -> None:
     _log_run_folder(loggers, run, trainer)
     if trainer.is_global_zero:
         _say_goodbye(run)
+
+
+def _warn(of: str | None) -> None:
+    if of is not None and _first_process():
+        print(f"segbench: {of}", file=sys.stderr)
 
 
 def _log_run_folder(loggers: list[Any], run: RunFolder, trainer: Trainer) -> None:
