@@ -114,7 +114,7 @@ def segbench(network: str, root: Path, images: int) -> float:
     if network == "smp_unet_resnet18":
         networks.ARCHITECTURES["unet"] = partial(networks.SmpNetwork, "Unet")  # type: ignore[index]
     keys: Keys = {f"model.{key}": value for key, value in _model_keys(network).items()}
-    keys |= {"model.loss": "cross_entropy", "model.channels_last": True}
+    keys |= {"model.loss": "cross_entropy"}
     keys |= {"data.root": str(root), "data.augmentation": "color", "data.crop_size": CROP}
     keys |= {"data.batch_size": BATCH, "data.samples_per_epoch": images}
     keys |= {"data.train_clean_images": 1, "trainer.max_epochs": 1, "test": False}
@@ -161,10 +161,10 @@ def _pil_loader(root: Path, images: int) -> Any:
     return DataLoader(crops, BATCH, shuffle=True, num_workers=2, drop_last=True)
 
 
-def _lightning_epoch(task: Any, loader: Any) -> float:
-    import pytorch_lightning as pl
+def _lightning_epoch(pl: Any, task: Any, loader: Any) -> float:
+    """One epoch by the trainer of ``pl``: Lightning under either of its two names."""
 
-    class Clock(pl.Callback):
+    class Clock(pl.Callback):  # type: ignore[misc]
         seconds = 0.0
 
         def on_train_epoch_start(self, *_: Any) -> None:
@@ -209,7 +209,7 @@ def lightning(network: str, root: Path, images: int) -> float:
         def configure_optimizers(self) -> Any:
             return torch.optim.AdamW(self.parameters(), lr=1e-3)
 
-    return _lightning_epoch(Task(), _pil_loader(root, images))
+    return _lightning_epoch(pl, Task(), _pil_loader(root, images))
 
 
 def bare(network: str, root: Path, images: int) -> float:
@@ -219,13 +219,16 @@ def bare(network: str, root: Path, images: int) -> float:
     from segbench.data.datamodule import SegmentationData
     from segbench.data.decoded import decoded
     from segbench.models.network import SegmentationNetwork
+    from segbench.task import gains_by_channels_last
     from segbench.training.memory import keep_freed_memory
 
     keep_freed_memory()
     keys: Keys = {"augmentation": "color", "crop_size": CROP, "batch_size": BATCH}
     data = SegmentationData(str(root), samples_per_epoch=images, **keys)
     data.read = decoded(data.data_set, 8, write=True)
-    model = SegmentationNetwork(_network(network), 32).to(memory_format=torch.channels_last).train()
+    model = SegmentationNetwork(_network(network), 32).train()
+    if gains_by_channels_last(torch.device("cpu")):
+        model.to(memory_format=torch.channels_last)
     loss_of = torch.nn.CrossEntropyLoss(ignore_index=255)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     start = time.perf_counter()
@@ -238,6 +241,7 @@ def bare(network: str, root: Path, images: int) -> float:
 
 def torchgeo(network: str, root: Path, images: int) -> float:
     """One epoch of torchgeo's task."""
+    import lightning.pytorch as pl
     import torch
     from torchgeo.trainers import SemanticSegmentationTask
 
@@ -252,7 +256,7 @@ def torchgeo(network: str, root: Path, images: int) -> float:
         model="unet", backbone="resnet18", in_channels=3, num_classes=CLASSES, task="multiclass",
         loss="ce", ignore_index=255,
     )  # fmt: skip
-    return _lightning_epoch(task, _pil_loader(root, images))
+    return _lightning_epoch(pl, task, _pil_loader(root, images))
 
 
 def smp(network: str, root: Path, images: int) -> float:

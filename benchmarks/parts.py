@@ -116,11 +116,13 @@ def step() -> None:
 
     from segbench.losses import SegmentationLoss
     from segbench.models import build_model
-    from segbench.task import EpochScores
+    from segbench.task import EpochScores, gains_by_channels_last
     from segbench.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    network = build_model("unet", 8).to(memory_format=torch.channels_last).train()
+    network = build_model("unet", 8).train()
+    if gains_by_channels_last(torch.device("cpu")):
+        network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     loss_of, scores = SegmentationLoss("cross_entropy", 8), EpochScores(8)
     images = torch.randint(0, 256, (8, 3, 256, 256), dtype=torch.uint8)

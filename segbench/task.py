@@ -156,7 +156,8 @@ class SegmentationTask(pl.LightningModule):
                 f"the network was built for {self.num_classes} classes, {data.data_set.root} has "
                 f"{data.num_classes}; use the data set it was trained on"
             )
-        if self.channels_last or (self.channels_last is None and _gains_by_channels_last(self)):
+        gains = gains_by_channels_last(self.trainer.strategy.root_device)
+        if self.channels_last or (self.channels_last is None and gains):
             self.network.to(memory_format=torch.channels_last)
         self.class_names = [c.name for c in data.classes]
         self.eval_tile = data.eval_tile
@@ -214,13 +215,14 @@ class SegmentationTask(pl.LightningModule):
         labelled = mask != IGNORE
         pairs = mask[labelled] * self.num_classes + prediction[labelled]
         counts = torch.bincount(pairs, minlength=self.num_classes**2)
-        return _described(batch, logits) | {
+        return _described(batch, logits, prediction) | {
             "counts": counts.view(self.num_classes, self.num_classes)
         }
 
     def predict_step(self, batch: Sample, batch_idx: int) -> dict[str, Any]:
         """One image: its name, predicted class ids [H, W] and confidence (0..1)."""
-        return _described(batch, self(batch["image"]))
+        logits = self(batch["image"])
+        return _described(batch, logits, logits.max(1).indices)
 
     def on_train_epoch_end(self) -> None:
         self._log_epoch("train")
@@ -250,21 +252,20 @@ class SegmentationTask(pl.LightningModule):
         }
 
 
-def _gains_by_channels_last(task: SegmentationTask) -> bool:
-    """Whether a training step is faster in that memory format; benchmarks/step.py.
+def gains_by_channels_last(device: torch.device) -> bool:
+    """Whether a training step is faster in that memory format (docs/SPEED.md).
 
     A step of the four networks took 1.2 to 1.4 times less time with AVX-512, and 1.1 to 1.5 times
     more with AVX2 alone, where the gradient of weights is slow (oneDNN in torch 2.14).
     """
-    device = task.trainer.strategy.root_device
     if device.type == "cpu":
         return torch.backends.cpu.get_cpu_capability() == "AVX512"
     return device.type == "cuda"
 
 
-def _described(batch: Sample, logits: Tensor) -> dict[str, Any]:
+def _described(batch: Sample, logits: Tensor, prediction: Tensor) -> dict[str, Any]:
     return {
         "name": batch["name"][0],
-        "prediction": logits[0].max(0).indices,
+        "prediction": prediction[0],
         "confidence": logits[0].float().softmax(0).max(0).values,
     }

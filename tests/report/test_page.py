@@ -17,7 +17,7 @@ from painted import ROAD, WATER, Ids, study_of_networks
 from PIL import Image
 from studies_on_paper import plan_of
 
-from segbench.report.page.pictures import vote
+from segbench.report.page.pictures import majority
 
 Segbench = Callable[..., str]
 
@@ -182,7 +182,7 @@ def test_the_vote_of_seeds_is_the_commonest_class():
     rng = np.random.default_rng(0)
     said = rng.integers(0, 4, (5, 6, 7), dtype=np.uint8)
     brute = [[np.bincount(said[:, y, x]).argmax() for x in range(7)] for y in range(6)]
-    assert (vote(said) == brute).all()
+    assert (majority(said) == brute).all()
 
 
 def test_between_looks_there_is_no_verdict(segbench: Segbench, study: Path):

@@ -45,7 +45,7 @@ def gallery(
 ) -> Gallery | None:
     """The worst places of the largest confusions of the first arm, as every arm sees them.
 
-    A prediction is the vote of an arm's seeds; ties go to the lower class id.
+    A prediction is what most of an arm's seeds say; ties go to the lower class id.
 
     Args:
         name: of the gallery, for links.
@@ -108,7 +108,7 @@ def layers_of(job: Job, colors: Colors, width: float) -> list[tuple[int, Layers]
         said = np.stack([read_ids(path, shape) for path in task.predictions])
         if task is main:
             agreed = (255 * (how_many(said, truth.ids) / len(said))).astype(np.uint8)
-        votes[arm] = vote(said)
+        votes[arm] = majority(said)
         errors[arm] = (kinds(truth, votes[arm], width) + 1).astype(np.uint8)
     made = []
     for number, place in job.places:
@@ -136,7 +136,7 @@ def layers_of(job: Job, colors: Colors, width: float) -> list[tuple[int, Layers]
     return made
 
 
-def vote(said: Ids) -> Ids:
+def majority(said: Ids) -> Ids:
     """What most of the seeds say [H, W], of class ids [S, H, W]."""
     if len(said) < 3:
         return np.asarray(said[0])
