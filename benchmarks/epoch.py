@@ -227,7 +227,7 @@ def bare(network: str, root: Path, images: int) -> float:
     data = SegmentationData(str(root), samples_per_epoch=images, **keys)
     data.read = decoded(data.data_set, 8, write=True)
     model = SegmentationNetwork(_network(network), 32).train()
-    if gains_by_channels_last(torch.device("cpu")):
+    if _model_keys(network).get("channels_last", gains_by_channels_last(torch.device("cpu"))):
         model.to(memory_format=torch.channels_last)
     loss_of = torch.nn.CrossEntropyLoss(ignore_index=255)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)

@@ -253,10 +253,10 @@ class SegmentationTask(pl.LightningModule):
 
 
 def gains_by_channels_last(device: torch.device) -> bool:
-    """Whether a training step is faster in that memory format (docs/SPEED.md).
+    """Whether steps of convolutions on large maps are faster in that memory format.
 
-    A step of the four networks took 1.2 to 1.4 times less time with AVX-512, and 1.1 to 1.5 times
-    more with AVX2 alone, where the gradient of weights is slow (oneDNN in torch 2.14).
+    With AVX-512 a UNet's were, 1.3 times; with AVX2 alone they took 1.3 times as long, as the
+    gradient of such weights is slow there (oneDNN of torch 2.14; docs/SPEED.md).
     """
     if device.type == "cpu":
         return torch.backends.cpu.get_cpu_capability() == "AVX512"
