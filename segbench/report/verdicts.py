@@ -183,12 +183,12 @@ def convention_table(study: StudyRuns) -> Table:
 
 
 def curve_lines(differences: Iterable[CurveDifference], arms: Iterable[Overfitting]) -> list[str]:
-    """What the curves show, in words."""
+    """What the curves show, in words; epochs count from 1, as on the axes of figures."""
     lines = []
     for d in differences:
         if d.ahead_from is not None:
             ahead, behind = (d.arm, d.baseline) if d.mean[-1] > 0 else (d.baseline, d.arm)
-            lines.append(f"on val, {ahead} is ahead of {behind} from epoch {d.ahead_from} on")
+            lines.append(f"on val, {ahead} is ahead of {behind} from epoch {d.ahead_from + 1} on")
         turns = np.flatnonzero(np.diff(np.sign(d.mean)))
         if d.ahead_from is None and len(d.mean) > 1:
             lines.append(
@@ -198,7 +198,7 @@ def curve_lines(differences: Iterable[CurveDifference], arms: Iterable[Overfitti
     for found in arms:
         if found.onset is not None:
             lines.append(
-                f"{found.arm} overfits from epoch {found.onset}: val falls by {found.lost:.3f} "
+                f"{found.arm} overfits from epoch {found.onset + 1}: val falls by {found.lost:.3f} "
                 "by the end while the clean training score rises"
             )
     return lines

@@ -190,7 +190,7 @@ def _say_goodbye(run: RunFolder) -> None:
     test = record["scores"].get("test", {}).get("mean_iou")
     print(
         f"{run.path}: {'not tested' if test is None else f'test mean IoU {test:.3f}'}, "
-        f"val {record['scores']['val']['mean_iou']:.3f} at epoch {record['best_epoch']}; "
+        f"val {record['scores']['val']['mean_iou']:.3f} at epoch {record['best_epoch'] + 1}; "
         f"{record['steps']} steps in {seconds['fit']:.0f} s, "
         f"{record['parameters'] / 1e6:.1f} M parameters\n"
         f"all runs beside it: segbench runs {run.path.parent}"

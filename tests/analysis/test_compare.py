@@ -318,8 +318,8 @@ def test_curves_say_who_is_ahead_from_when_and_who_overfits(segbench: Segbench, 
             write_run(folder, {FACTOR: value}, seed, one, val=np.add(val, 0.002 * seed))
     plan_of(folder, {FACTOR: ["none", "full"]}, 3)
     printed = " ".join(segbench("compare", folder).split())
-    assert "on val, full is ahead of none from epoch 3 on" in printed
-    assert "none overfits from epoch 2: val falls by 0.300" in printed
+    assert "on val, full is ahead of none from epoch 4 on" in printed
+    assert "none overfits from epoch 3: val falls by 0.300" in printed
     assert "full overfits" not in printed
 
 
