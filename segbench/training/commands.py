@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from segbench.data.check import check_data_set
 from segbench.errors import InputError
+from segbench.logged import SWEEP
 from segbench.runs import RunFolder, free_path
 from segbench.task import DivergedError
 from segbench.training.checkpoints import best_and_last
@@ -24,7 +25,7 @@ from segbench.training.pictures import make_prediction_folders
 from segbench.training.progress import EpochProgress
 from segbench.training.randomness import EpochSeed
 from segbench.training.recorder import FitRecorder, PredictionWriter, TestRecorder
-from segbench.training.resume import SWEEP, changed_keys, checkpoint, claimed, load_weights
+from segbench.training.resume import changed_keys, checkpoint, claimed, load_weights
 
 
 def fit(argv: list[str]) -> None:
