@@ -157,6 +157,23 @@ def test_the_command_that_makes_a_study_again_asks_for_the_same_cells(
     assert again.cells() == made.cells()
 
 
+def test_a_study_that_was_pulled_is_pulled_again(segbench: Segbench, study: Path):
+    content = {
+        "method": "grid",
+        "parameters": {
+            "config": {"values": ["good.yaml", "swapped.yaml"]},
+            "seed_everything": {"values": [0, 1, 2]},
+        },
+        "command": ["segbench", "fit", "--config", "${args_json}"],
+    }
+    sweep = Sweep(Path("me/roofs/abc"), content)
+    planning.plan_study(sweep, study, planning.tested_in(study), after=True).write()
+    segbench("report", study)
+    provenance = Page(study / "report.html").text["painted-provenance"]
+    assert f"segbench pull me/roofs/abc --out {study}" in provenance
+    assert "segbench sweep" not in provenance
+
+
 def asked_by(argv: list[str]) -> Sweep:
     given, constants = _sweep_options(argv)
     return read_sweep(given.file, constants, given.seeds, given.folds)

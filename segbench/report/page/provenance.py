@@ -102,8 +102,10 @@ def _commands(
 ) -> Iterator[str]:
     where = " ".join(quote(str(folder)) for folder in folders)
     if plan is not None:
-        words = ["segbench", "sweep", str(plan.content["sweep"]), *_given(plan)]
-        yield f"{join(words)} --out {quote(str(folders[0]))}"
+        sweep, out = str(plan.content["sweep"]), quote(str(folders[0]))
+        pulled = plan.content["plan"]["made"] == "after the runs"
+        words = ["pull", sweep] if pulled else ["sweep", sweep, *_given(plan)]
+        yield f"segbench {join(words)} --out {out}"
     yield f"segbench compare {where}"
     yield f"segbench report {where}"
     if runs:
