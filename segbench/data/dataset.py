@@ -82,12 +82,7 @@ def read_data_set(root: Path, folds: int | None = None, fold: int = 0) -> DataSe
         InputError: a folder, file or pair that is missing, a group in two splits, a fold that
             cannot be.
     """
-    if not root.is_dir():
-        raise InputError(
-            f"data.root: {root} is not a folder; give your data set with --data.root, or make "
-            f"synthetic scenes with: segbench data generate --out {root}"
-        )
-    classes = tuple(read_classes(root / "classes.json"))
+    classes = tuple(classes_at(root))
     groups = read_groups(root / "groups.csv")
     listed = [list_pairs(root, split, groups) for split in SPLITS]
     _refuse(line for _, problems in listed for line in problems)
@@ -108,6 +103,20 @@ def read_data_set(root: Path, folds: int | None = None, fold: int = 0) -> DataSe
     if groups:
         _refuse(groups_across(train, val, test))
     return DataSet(root, classes, tuple(train), tuple(val), tuple(test))
+
+
+def classes_at(root: Path) -> list[SegmentationClass]:
+    """The classes of the data set that ``data.root`` names.
+
+    Raises:
+        InputError: there is no such folder, or its classes.json cannot be read.
+    """
+    if not root.is_dir():
+        raise InputError(
+            f"data.root: {root} is not a folder; give your data set with --data.root, or make "
+            f"synthetic scenes with: segbench data generate --out {root}"
+        )
+    return read_classes(root / "classes.json")
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:

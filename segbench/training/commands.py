@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from segbench.data.check import check_data_set
 from segbench.errors import InputError
+from segbench.logged import SWEEP
 from segbench.runs import RunFolder, free_path
 from segbench.task import DivergedError
 from segbench.training.checkpoints import best_and_last
@@ -25,7 +26,7 @@ from segbench.training.precision import slow_precision
 from segbench.training.progress import EpochProgress
 from segbench.training.randomness import EpochSeed
 from segbench.training.recorder import FitRecorder, PredictionWriter, TestRecorder
-from segbench.training.resume import SWEEP, changed_keys, checkpoint, claimed, load_weights
+from segbench.training.resume import changed_keys, checkpoint, claimed, load_weights
 
 
 def fit(argv: list[str]) -> None:
@@ -196,7 +197,7 @@ def _say_goodbye(run: RunFolder) -> None:
     test = record["scores"].get("test", {}).get("mean_iou")
     print(
         f"{run.path}: {'not tested' if test is None else f'test mean IoU {test:.3f}'}, "
-        f"val {record['scores']['val']['mean_iou']:.3f} at epoch {record['best_epoch']}; "
+        f"val {record['scores']['val']['mean_iou']:.3f} at epoch {record['best_epoch'] + 1}; "
         f"{record['steps']} steps in {seconds['fit']:.0f} s, "
         f"{record['parameters'] / 1e6:.1f} M parameters\n"
         f"all runs beside it: segbench runs {run.path.parent}"
