@@ -48,7 +48,7 @@ def read_json(path: Path) -> Any:
         content = json.loads(read_text(path), object_pairs_hook=_object, parse_constant=refused)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
-    return _plain(content, path, finite=True)
+    return _plain(content, str(path), finite=True)
 
 
 def read_yaml(path: Path, loader: Any = YamlLoader) -> Any:
@@ -57,14 +57,18 @@ def read_yaml(path: Path, loader: Any = YamlLoader) -> Any:
     Raises:
         InputError: it is missing, or holds anything else.
     """
-    text = read_text(path)
+    return parse_yaml(read_text(path), str(path), loader)
+
+
+def parse_yaml(text: str, where: str, loader: Any = YamlLoader) -> Any:
+    """The same of a text; complaints say ``where`` it stands."""
     try:
         _check_depth(text, loader)
         content = yaml.load(text, loader)
     except Exception as error:  # PyYAML lets through what its constructors raise
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: not readable as YAML ({reason})") from None
-    return _plain(content, path)
+        raise InputError(f"{where}: not readable as YAML ({reason})") from None
+    return _plain(content, where)
 
 
 def check_shape(content: Any, shape: TypeAdapter[Any], where: Path, remedy: str) -> None:
@@ -100,43 +104,43 @@ def _check_depth(text: str, loader: Any) -> None:
             raise ValueError(f"nested more than {DEEPEST} levels deep")
 
 
-def _plain(content: Any, path: Path, finite: bool = False) -> Any:
+def _plain(content: Any, where: str, finite: bool = False) -> Any:
     """The content, if it is of plain values, few enough and not too deep."""
     waiting, count = [(content, 0)], 0
     while waiting:
         value, depth = waiting.pop()
         count += 1
         if depth > DEEPEST:
-            raise InputError(f"{path}: nested more than {DEEPEST} levels deep")
+            raise InputError(f"{where}: nested more than {DEEPEST} levels deep")
         if count > MOST:
-            raise InputError(f"{path}: holds more than {MOST:,} values")
-        waiting += [(part, depth + 1) for part in _parts(value, path, finite)]
+            raise InputError(f"{where}: holds more than {MOST:,} values")
+        waiting += [(part, depth + 1) for part in _parts(value, where, finite)]
     return content
 
 
-def _parts(value: Any, path: Path, finite: bool) -> list[Any]:
+def _parts(value: Any, where: str, finite: bool) -> list[Any]:
     """What a value is made of, nothing for a scalar."""
     match value:
         case dict():
             for key in value:
                 if not isinstance(key, str):
-                    raise InputError(f"{path}: {key}: a key must be a word")
+                    raise InputError(f"{where}: {key}: a key must be a word")
             return [*value, *value.values()]
         case list():
             return value
         case str():
             if CONTROLS.search(value):
                 raise InputError(
-                    f"{path}: holds control characters ({value[:80]!r}); a name must be plain text"
+                    f"{where}: holds control characters ({value[:80]!r}); a name must be plain text"
                 )
         case bool() | None:
             pass
         case int() if abs(value) >= 2**63:
-            raise InputError(f"{path}: holds a number of {len(str(abs(value)))} digits")
+            raise InputError(f"{where}: holds a number of {len(str(abs(value)))} digits")
         case float() if finite and not math.isfinite(value):
-            raise InputError(f"{path}: holds a number that is too large")
+            raise InputError(f"{where}: holds a number that is too large")
         case int() | float():
             pass
         case _:
-            raise InputError(f"{path}: holds a {type(value).__name__}: {value}; put it in quotes")
+            raise InputError(f"{where}: holds a {type(value).__name__}: {value}; put it in quotes")
     return []

@@ -217,7 +217,7 @@ def look_at(place: Path) -> None:
 
 def hashed(content: Any) -> Any:
     """A plan whose hashes fit, as a liar would write it."""
-    with suppress(TypeError, KeyError, ValueError):  # one that is refused before
+    with suppress(TypeError, KeyError, ValueError, AttributeError):  # one that is refused before
         content["hash"] = before = fingerprint({key: content[key] for key in HASHED})
         for extension in content["extensions"]:
             extension["hash"] = before = hash_of_extension(before, extension)

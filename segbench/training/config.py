@@ -6,7 +6,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentError
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer
@@ -15,6 +14,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from segbench.data.classes import read_classes
 from segbench.data.datamodule import SegmentationData
 from segbench.errors import InputError
+from segbench.reading import parse_yaml, read_yaml
 from segbench.runs import MACHINE, OUTSIDE_THE_RESULT
 from segbench.task import SegmentationTask
 from segbench.training.checkpoints import AtomicCheckpointIO
@@ -214,11 +214,9 @@ def _expanded(config: str, above: tuple[str, ...] = ()) -> list[str]:
 
 
 def _mapping(config: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(config if config.startswith("{") else Path(config).read_text())
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}  # the parser says it better
-    return content if isinstance(content, dict) else {}
+    inline = config.startswith("{")
+    content = parse_yaml(config, "--config") if inline else read_yaml(Path(config))
+    return content if isinstance(content, dict) else {}  # the parser says what is wrong
 
 
 def _listed(value: Any) -> list[Any]:
