@@ -107,7 +107,7 @@ class SegbenchCLI(LightningCLI):
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:
-            raise _one_line(error, parser, self.argv) from None
+            raise _one_line(error, parser) from None
         seed = self.config["seed_everything"]
         if not 0 <= seed < 2**32:
             raise InputError(f"seed_everything: {seed}; give a number from 0 to {2**32 - 1}")
@@ -216,7 +216,9 @@ def _expanded(config: str, above: tuple[str, ...] = ()) -> list[str]:
 def _mapping(config: str) -> dict[str, Any]:
     inline = config.startswith("{")
     content = parse_yaml(config, "--config") if inline else read_yaml(Path(config))
-    return content if isinstance(content, dict) else {}  # the parser says what is wrong
+    if not isinstance(content, dict):
+        raise InputError(f"{config}: must map keys to values, such as model: {{width: 32}}")
+    return content
 
 
 def _listed(value: Any) -> list[Any]:
@@ -234,7 +236,7 @@ def _count_classes(root: str) -> int:
     return len(read_classes(Path(root) / "classes.json"))
 
 
-def _one_line(error: ArgumentError, parser: LightningArgumentParser, argv: list[str]) -> InputError:
+def _one_line(error: ArgumentError, parser: LightningArgumentParser) -> InputError:
     """What jsonargparse says in several lines, in one, with the nearest right word."""
     cause: BaseException | None = error
     while cause is not None:
@@ -265,9 +267,6 @@ def _one_line(error: ArgumentError, parser: LightningArgumentParser, argv: list[
             key = ".".join(filter(None, (parts.get("group"), parts["key"])))
             keys = [action.dest for action in parser._actions]
             return InputError(f"{key}: no such key{_nearest(key, keys)}")
-    if text.startswith("Problems parsing config"):
-        files = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]
-        return InputError(f"{' or '.join(files)}: not readable as YAML or JSON ({text})")
     return InputError(text)
 
 
