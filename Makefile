@@ -71,10 +71,11 @@ test-all: test notebooks ## those, the notebooks, and the long ones
 notebooks: .venv/ready ## run the notebooks on synthetic scenes, a few minutes
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pytest --nbmake --nbmake-timeout=600 notebooks
 
-lint: .venv/ready ## ruff and mypy
+lint: .venv/ready ## ruff, mypy, and a search for keys that nobody meant to commit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify
 
 clean: ## remove what the demo made
 	rm -rf data/scenes runs

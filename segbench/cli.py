@@ -8,6 +8,7 @@ from importlib import import_module
 
 from segbench import __version__
 from segbench.errors import InputError
+from segbench.wording import printable
 
 COMMANDS = {
     "fit": ("segbench.training.commands:fit", "train a network and test it: one run folder"),
@@ -61,7 +62,8 @@ def main() -> None:
         _run(name, argv)
         sys.stdout.flush()
     except InputError as error:
-        print(f"segbench: {error}", file=sys.stderr)
+        line = " ".join(printable(str(error)).split("\n"))
+        print(f"segbench: {line}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # whoever reads our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

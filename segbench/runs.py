@@ -29,18 +29,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from segbench.errors import InputError
 from segbench.files import as_json, write_atomic
-
-YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The parser in C, where PyYAML was built with it: a study has many small files."""
+from segbench.reading import check_shape, read_json, read_text, read_yaml
+from segbench.shapes import BENCHMARK, CONFIG, RUN, TRAINED_RUN
+from segbench.wording import CONTROLS
 
 FORMAT = 1
 LONGEST_NAME = 120
-STATUSES = ("running", "finished", "failed", "diverged")
+
+COLUMNS = {
+    "epoch",
+    "seconds",
+    "train/loss",
+    "train/mean_iou",
+    "train_clean/mean_iou",
+    "val/mean_iou",
+}
+"""Of metrics.csv, which has more."""
+LARGEST_COUNT = 2**40
+"""Pixels of one image; sums over images stay within 64 bits."""
 
 OUTSIDE_THE_RESULT = (
     "data.root",
@@ -128,18 +138,15 @@ class RunFolder:
         Raises:
             InputError: missing, damaged, or of another format version.
         """
-        try:
-            record: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.record}: not a readable run ({error})") from None
-        if not isinstance(record, dict):
-            raise InputError(f"{self.record}: not a readable run (no mapping)")
-        if record.get("format") != FORMAT:
+        record: dict[str, Any] = read_json(self.record)
+        if isinstance(record, dict) and record.get("format") != FORMAT:
             raise InputError(
                 f"{self.record}: format {record.get('format')}, this segbench reads {FORMAT}"
             )
-        if record.get("status") not in STATUSES or not isinstance(record.get("arm"), dict):
-            raise InputError(f"{self.record}: not a readable run (no status, or no arm)")
+        remedy = "put back the file that the run wrote, or fit again"
+        check_shape(record, RUN, self.record, remedy)
+        if record["status"] == "finished" or "scores" in record:
+            check_shape(record, TRAINED_RUN, self.record, remedy)
         return record
 
     def finished(self) -> bool:
@@ -151,7 +158,13 @@ class RunFolder:
         write_atomic(self.record, as_json({"format": FORMAT, **record}))
 
     def read_config(self) -> dict[str, Any]:
-        config: dict[str, Any] = yaml.load(self.config.read_text(encoding="utf-8"), YamlLoader)
+        """config.yaml.
+
+        Raises:
+            InputError: missing, damaged, or no configuration.
+        """
+        config: dict[str, Any] = read_yaml(self.config)
+        check_shape(config, CONFIG, self.config, "put back the one that the run wrote")
         return config
 
     def read_benchmark(self) -> dict[str, Any] | None:
@@ -162,11 +175,8 @@ class RunFolder:
         """
         if not self.benchmark.exists():
             return None
-        try:
-            content: dict[str, Any] = json.loads(self.benchmark.read_text(encoding="utf-8"))
-            content["runtimes"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self.benchmark}: not readable ({error}); measure again") from None
+        content: dict[str, Any] = read_json(self.benchmark)
+        check_shape(content, BENCHMARK, self.benchmark, "remove it and measure again")
         return content
 
     def write_benchmark(self, content: Mapping[str, Any]) -> None:
@@ -180,13 +190,9 @@ class RunFolder:
         """
         if not self.probe.exists():
             return {}
-        try:
-            content: dict[str, Any] = json.loads(self.probe.read_text(encoding="utf-8"))
-            content.keys()
-        except (OSError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"{self.probe}: not readable ({error}); remove it and measure again"
-            ) from None
+        content: dict[str, Any] = read_json(self.probe)
+        if not isinstance(content, dict):
+            raise InputError(f"{self.probe}: not readable as a probe; remove it and measure again")
         return content
 
     def write_probe(self, part: Mapping[str, Any]) -> None:
@@ -202,8 +208,20 @@ class RunFolder:
         write_atomic(self.metrics, text.getvalue())
 
     def read_metrics(self) -> list[dict[str, float]]:
-        with self.metrics.open(encoding="utf-8", newline="") as stream:
-            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+        """One mapping of columns to numbers per epoch.
+
+        Raises:
+            InputError: metrics.csv is missing or damaged.
+        """
+        lines = io.StringIO(read_text(self.metrics), newline="")
+        try:
+            rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
+        except (csv.Error, TypeError, ValueError) as error:  # TypeError: too few or many values
+            raise InputError(f"{self.metrics}: not readable as numbers ({error})") from None
+        if not rows or COLUMNS - rows[0].keys():
+            columns = ", ".join(sorted(COLUMNS))
+            raise InputError(f"{self.metrics}: needs rows with the columns {columns}")
+        return rows
 
     def write_counts(self, tested: TestCounts) -> None:
         content = io.BytesIO()
@@ -219,13 +237,34 @@ class RunFolder:
     def read_counts(self) -> TestCounts:
         """Raises InputError where the file is missing or damaged."""
         try:
-            with np.load(self.counts, allow_pickle=False) as stored:
-                return TestCounts(
-                    stored["counts"],
-                    *(stored[key].tolist() for key in ("images", "groups", "classes")),
-                )
+            with self.counts.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                counts, *names = (stored[k] for k in ("counts", "images", "groups", "classes"))
         except Exception as error:  # a damaged archive raises whatever its bytes suggest
             raise InputError(f"{self.counts}: not readable as test counts ({error})") from None
+        tested = TestCounts(counts, *(name.tolist() for name in names))
+        if problem := _problem(tested):
+            raise InputError(f"{self.counts}: not readable as test counts ({problem})")
+        return tested
+
+
+def _problem(tested: TestCounts) -> str | None:
+    """What is wrong with test counts from a file: names become paths, counts are summed."""
+    counts, lists = tested.counts, (tested.images, tested.groups, tested.classes)
+    names = [name for one in lists if isinstance(one, list) for name in one]
+    if not all(isinstance(one, list) for one in lists) or not all(type(n) is str for n in names):
+        return "names are no lists of words"
+    if counts.shape != (len(tested.images), *2 * (len(tested.classes),)) or not counts.size:
+        return f"counts of shape {counts.shape}"
+    if counts.dtype.kind not in "ui" or counts.min() < 0 or counts.max() > LARGEST_COUNT:
+        return "counts that are no numbers of pixels"
+    for what, unique in (("image", tested.images), ("class", tested.classes)):
+        if len(set(unique)) < len(unique):
+            return f"one {what} twice"
+    if odd := [name for name in names if CONTROLS.search(name)]:
+        return f"control characters in {odd[0]!r}"
+    if odd := [name for name in tested.images if "/" in name]:
+        return f"{odd[0]!r} is no name of an image"
+    return None
 
 
 def find_runs(study: Path) -> list[RunFolder]:

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from segbench import cli
+
+settings.register_profile("long", max_examples=2_000)
 
 
 @pytest.fixture(scope="session", autouse=True)

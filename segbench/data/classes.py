@@ -8,6 +8,7 @@ from typing import Any
 
 from segbench.errors import InputError
 from segbench.files import write_atomic
+from segbench.reading import read_json
 
 IGNORE = 255
 """The mask value of pixels that count neither in the loss nor in any score."""
@@ -29,16 +30,12 @@ def read_classes(path: Path) -> list[SegmentationClass]:
         InputError: no such file, not a list of {id, name, color}, a repeated name, or ids
             other than 0, 1, ..., K-1.
     """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise InputError(
             f"{path}: not found; a data set lists its classes there as "
             '[{"id": 0, "name": "Background", "color": [0, 0, 0]}, ...]'
-        ) from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from None
-    return as_classes(entries, str(path))
+        )
+    return as_classes(read_json(path), str(path))
 
 
 def as_classes(entries: Any, where: str) -> list[SegmentationClass]:

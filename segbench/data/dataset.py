@@ -16,6 +16,8 @@ from PIL import Image
 
 from segbench.data.classes import SegmentationClass, read_classes
 from segbench.errors import InputError
+from segbench.reading import read_text
+from segbench.wording import CONTROLS
 
 SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -226,18 +228,24 @@ def read_groups(path: Path) -> dict[str, str]:
     """The group of each image by its stem; empty without the file."""
     if not path.exists():
         return {}
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    groups: dict[str, str] = {}
     try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as UTF-8 text ({error})") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    if not {"image", "group"} <= set(reader.fieldnames or ()):
-        raise InputError(f"{path}: needs the columns image,group; has {reader.fieldnames}")
-    groups = {}
-    for row in reader:
-        if not row["image"] or not row["group"]:
-            raise InputError(f"{path}: line {reader.line_num} lacks an image or its group")
-        groups[row["image"]] = row["group"]
+        if not {"image", "group"} <= set(reader.fieldnames or ()):
+            raise InputError(f"{path}: needs the columns image,group; has {reader.fieldnames}")
+        for row in reader:
+            image, group = row["image"], row["group"]
+            if not image or not group:
+                raise InputError(f"{path}: line {reader.line_num} lacks an image or its group")
+            if CONTROLS.search(group):
+                raise InputError(f"{path}: line {reader.line_num} has control characters: {group}")
+            if groups.setdefault(image, group) != group:
+                raise InputError(
+                    f"{path}: line {reader.line_num} puts {image} into {group}, an earlier one "
+                    f"into {groups[image]}; keep one of them"
+                )
+    except csv.Error as error:
+        raise InputError(f"{path}: line {reader.line_num}: not readable as CSV ({error})") from None
     return groups
 
 

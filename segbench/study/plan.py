@@ -14,7 +14,9 @@ import yaml
 
 from segbench.errors import InputError
 from segbench.files import write_atomic
-from segbench.runs import MACHINE, OUTSIDE_THE_RESULT, RunFolder, YamlLoader, fingerprint
+from segbench.reading import check_shape, read_yaml
+from segbench.runs import MACHINE, OUTSIDE_THE_RESULT, RunFolder, fingerprint
+from segbench.shapes import PLAN
 from segbench.study.spec import FOLD, SEED, Cell
 
 FORMAT = 1
@@ -82,20 +84,17 @@ def read_plan(folder: Path) -> Plan:
         InputError: missing, damaged, changed by hand, or of another format version.
     """
     path = folder / "study.yaml"
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), YamlLoader)
-        hashed = {key: content[key] for key in HASHED}
-        plan = Plan(folder, content)
-        intact = fingerprint(hashed) == plan.hash and all(cell.name for cell in plan.cells)
-        before = plan.hash
-        for extension in content["extensions"]:
-            intact = intact and extension["hash"] == hash_of_extension(before, extension)
-            before = extension["hash"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not readable as a plan ({type(error).__name__})") from None
-    if content["format"] != FORMAT:
-        raise InputError(f"{path}: format {content['format']}, this segbench reads {FORMAT}")
-    if not intact:
+    content = read_yaml(path)
+    if isinstance(content, dict) and content.get("format") != FORMAT:
+        raise InputError(f"{path}: format {content.get('format')}, this segbench reads {FORMAT}")
+    check_shape(content, PLAN, path, "restore it, or plan anew in another folder")
+    plan = Plan(folder, content)
+    intact = fingerprint({key: content[key] for key in HASHED}) == plan.hash
+    before = plan.hash
+    for extension in content["extensions"]:
+        intact = intact and extension["hash"] == hash_of_extension(before, extension)
+        before = extension["hash"]
+    if not intact or len({frozenset(cell.arm) for cell in plan.cells}) > 1:
         raise InputError(
             f"{path}: differs from its hash; a plan is not changed after it was made: restore it, "
             "or plan anew in another folder"

@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 
 from segbench.errors import InputError
+from segbench.reading import read_yaml
 from segbench.runs import MACHINE, OUTSIDE_THE_RESULT, cell_name, dotted, fingerprint
 
 SEED, FOLD = "seed_everything", "data.fold"
@@ -342,7 +343,7 @@ def _draw(path: Path, key: str, given: dict[str, Any], rng: np.random.Generator)
                 return _three_digits(math.exp(rng.uniform(math.log(low), math.log(high))))
             case "q_uniform":
                 return float(round(rng.uniform(low, high) / given["q"]) * given["q"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise InputError(f"{path}: {key}: needs values, or min and max > 0 ({error})") from None
     raise InputError(
         f"{path}: {key}: distribution {kind}; segbench draws int_uniform, uniform, "
@@ -383,13 +384,7 @@ def read_value(text: str) -> Any:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{path}: not readable ({reason})") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
+    content = read_yaml(path, _Loader)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must map keys to values")
     return content

@@ -6,7 +6,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentError
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer
@@ -15,6 +14,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from segbench.data.datamodule import SegmentationData
 from segbench.data.dataset import classes_at
 from segbench.errors import InputError
+from segbench.reading import parse_yaml, read_yaml
 from segbench.runs import MACHINE, OUTSIDE_THE_RESULT
 from segbench.task import SegmentationTask
 from segbench.training.checkpoints import AtomicCheckpointIO
@@ -107,7 +107,7 @@ class SegbenchCLI(LightningCLI):
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:
-            raise _one_line(error, parser, self.argv) from None
+            raise _one_line(error, parser) from None
         seed = self.config["seed_everything"]
         if not 0 <= seed < 2**32:
             raise InputError(f"seed_everything: {seed}; give a number from 0 to {2**32 - 1}")
@@ -214,11 +214,11 @@ def _expanded(config: str, above: tuple[str, ...] = ()) -> list[str]:
 
 
 def _mapping(config: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(config if config.startswith("{") else Path(config).read_text())
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}  # the parser says it better
-    return content if isinstance(content, dict) else {}
+    inline = config.startswith("{")
+    content = parse_yaml(config, "--config") if inline else read_yaml(Path(config))
+    if not isinstance(content, dict):
+        raise InputError(f"{config}: must map keys to values, such as model: {{width: 32}}")
+    return content
 
 
 def _listed(value: Any) -> list[Any]:
@@ -231,7 +231,7 @@ def _count_classes(root: str) -> int:
     return len(classes_at(Path(root)))
 
 
-def _one_line(error: ArgumentError, parser: LightningArgumentParser, argv: list[str]) -> InputError:
+def _one_line(error: ArgumentError, parser: LightningArgumentParser) -> InputError:
     """What jsonargparse says in several lines, in one, with the nearest right word."""
     cause: BaseException | None = error
     while cause is not None:
@@ -262,9 +262,6 @@ def _one_line(error: ArgumentError, parser: LightningArgumentParser, argv: list[
             key = ".".join(filter(None, (parts.get("group"), parts["key"])))
             keys = [action.dest for action in parser._actions]
             return InputError(f"{key}: no such key{_nearest(key, keys)}")
-    if text.startswith("Problems parsing config"):
-        files = [arg.split("=", 1)[1] for arg in argv if arg.startswith("--config=")]
-        return InputError(f"{' or '.join(files)}: not readable as YAML or JSON ({text})")
     return InputError(text)
 
 

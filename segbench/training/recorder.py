@@ -22,6 +22,7 @@ from segbench.runs import OUTSIDE_THE_RESULT, RunFolder, TestCounts, fingerprint
 from segbench.task import DivergedError
 from segbench.training import provenance
 from segbench.training.pictures import make_prediction_folders, store_test_set, write_prediction
+from segbench.wording import printable
 
 
 class FitRecorder(Checkpoint):
@@ -134,7 +135,7 @@ class FitRecorder(Checkpoint):
             return
         diverged = isinstance(exception, DivergedError)
         self.record["status"] = "diverged" if diverged else "failed"
-        self.record["error"] = f"{type(exception).__name__}: {exception}"
+        self.record["error"] = printable(f"{type(exception).__name__}: {exception}")
         if self.rows:
             self._sum_up(trainer)
         with suppress(OSError):  # a full disk may be what brought us here

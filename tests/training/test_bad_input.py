@@ -186,7 +186,7 @@ def test_more_processes_than_images(
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("model: [", "over.yaml: not readable as YAML or JSON"),
+        ("model: [", "over.yaml: not readable as YAML"),
         ("modle: {width: 8}", "modle.width: no such key; did you mean model.width?"),
         ("data: {crop_sise: 8}", "data.crop_sise: no such key; did you mean data.crop_size?"),
         ("data: {crop_size: much}", "data.crop_size: much is no int"),

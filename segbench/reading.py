@@ -1,0 +1,146 @@
+"""Text files that anybody may have written: plain values of a sane shape, or one line why not."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from segbench.errors import InputError
+from segbench.wording import CONTROLS
+
+YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The parser in C, where PyYAML was built with it: a study has many small files."""
+
+DEEPEST = 50
+MOST = 1_000_000
+"""Levels of nesting, and values with those that YAML's aliases repeat: no file of ours comes near;
+the parser in C crashes on deep ones, and a few aliases of aliases fill any memory."""
+
+
+def read_text(path: Path) -> str:
+    """A file of UTF-8 text; Windows' mark in front of it is dropped.
+
+    Raises:
+        InputError: missing, not readable, or of another encoding.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: not readable ({error.strerror})") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not readable as UTF-8 text ({error})") from None
+
+
+def read_json(path: Path) -> Any:
+    """What is in a JSON file: finite numbers, no key twice, no control characters.
+
+    Raises:
+        InputError: it is missing, or holds anything else.
+    """
+
+    def refused(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is no number of JSON")
+
+    try:
+        content = json.loads(read_text(path), object_pairs_hook=_object, parse_constant=refused)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from None
+    return _plain(content, str(path), finite=True)
+
+
+def read_yaml(path: Path, loader: Any = YamlLoader) -> Any:
+    """What is in a YAML file: plain values under keys that are words.
+
+    Raises:
+        InputError: it is missing, or holds anything else.
+    """
+    return parse_yaml(read_text(path), str(path), loader)
+
+
+def parse_yaml(text: str, where: str, loader: Any = YamlLoader) -> Any:
+    """The same of a text; complaints say ``where`` it stands."""
+    try:
+        _check_depth(text, loader)
+        content = yaml.load(text, loader)
+    except Exception as error:  # PyYAML lets through what its constructors raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{where}: not readable as YAML ({reason})") from None
+    return _plain(content, where)
+
+
+def check_shape(content: Any, shape: TypeAdapter[Any], where: Path, remedy: str) -> None:
+    """Refuse content of another shape.
+
+    Raises:
+        InputError: it names the first place that differs.
+    """
+    try:
+        shape.validate_python(content, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        message = f"{place}: {first['msg']}" if place else first["msg"]
+        raise InputError(f"{where}: {message}; {remedy}") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands there twice")
+    return found
+
+
+def _check_depth(text: str, loader: Any) -> None:
+    depth = 0
+    for event in yaml.parse(text, loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"nested more than {DEEPEST} levels deep")
+
+
+def _plain(content: Any, where: str, finite: bool = False) -> Any:
+    """The content, if it is of plain values, few enough and not too deep."""
+    waiting, count = [(content, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        count += 1
+        if depth > DEEPEST:
+            raise InputError(f"{where}: nested more than {DEEPEST} levels deep")
+        if count > MOST:
+            raise InputError(f"{where}: holds more than {MOST:,} values")
+        waiting += [(part, depth + 1) for part in _parts(value, where, finite)]
+    return content
+
+
+def _parts(value: Any, where: str, finite: bool) -> list[Any]:
+    """What a value is made of, nothing for a scalar."""
+    match value:
+        case dict():
+            for key in value:
+                if not isinstance(key, str):
+                    raise InputError(f"{where}: {key}: a key must be a word")
+            return [*value, *value.values()]
+        case list():
+            return value
+        case str():
+            if CONTROLS.search(value):
+                raise InputError(
+                    f"{where}: holds control characters ({value[:80]!r}); a name must be plain text"
+                )
+        case bool() | None:
+            pass
+        case int() if abs(value) >= 2**63:
+            raise InputError(f"{where}: holds a number of {len(str(abs(value)))} digits")
+        case float() if finite and not math.isfinite(value):
+            raise InputError(f"{where}: holds a number that is too large")
+        case int() | float():
+            pass
+        case _:
+            raise InputError(f"{where}: holds a {type(value).__name__}: {value}; put it in quotes")
+    return []
