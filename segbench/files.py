@@ -12,6 +12,10 @@ from typing import Any
 
 from segbench.errors import InputError
 
+NUMBER = int | float
+EVERY = None
+"""As a key of a shape: each entry of a mapping or a list."""
+
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write ``content`` to ``path`` so that a reader, or a crash, never meets a part of it."""
@@ -30,6 +34,48 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def reading(path: Path, remedy: str) -> Iterator[None]:
+    """Whatever a damaged file raises, as the one line that names it and says what to do.
+
+    Raises:
+        InputError: the block failed.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # damaged bytes raise whatever they suggest
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{path}: not readable ({said[:200]}); {remedy}") from None
+
+
+def check_shape(content: Any, shape: Any, name: str = "it") -> None:
+    """Hold what was read from JSON against what it should look like.
+
+    Args:
+        content: what was read.
+        shape: a type, a union of types, or a mapping from the keys that must be there, or from
+            EVERY, to their shapes.
+        name: of the content, for the complaint.
+
+    Raises:
+        ValueError: it looks otherwise.
+    """
+    if not isinstance(shape, Mapping):
+        if not isinstance(content, shape):
+            raise ValueError(f"{name} is {content!r:.40}")
+        return
+    if not isinstance(content, dict | list):
+        raise ValueError(f"{name} is {content!r:.40}")
+    entries = content if isinstance(content, dict) else dict(enumerate(content))
+    for key, inner in shape.items():
+        for found in entries if key is EVERY else [key]:
+            if found not in entries:
+                raise ValueError(f"{name} has no {found}")
+            check_shape(entries[found], inner, str(found))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from segbench.files import write_atomic
+from segbench.files import reading, write_atomic
 from segbench.runs import RunFolder
 
 
@@ -20,8 +20,9 @@ def logged_as(run: RunFolder) -> Logged | None:
     path = run.path / "wandb" / "run_path"
     if not path.exists():
         return None
-    *entity, project, identity = path.read_text(encoding="utf-8").split("/")
-    return Logged(entity[0] if entity else "", project, identity)
+    with reading(path, "remove it, and the run is logged anew"):
+        *entity, project, identity = path.read_text(encoding="utf-8").split("/")
+        return Logged(entity[0] if entity else "", project, identity)
 
 
 def remember_run(run: RunFolder, path: str) -> None:

@@ -33,7 +33,7 @@ import yaml
 from numpy.typing import NDArray
 
 from segbench.errors import InputError
-from segbench.files import as_json, write_atomic
+from segbench.files import EVERY, NUMBER, as_json, check_shape, reading, write_atomic
 
 YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C, where PyYAML was built with it: a study has many small files."""
@@ -54,6 +54,48 @@ OUTSIDE_THE_RESULT = (
 
 MACHINE = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
 """Keys that say what a run runs on: no part of what it varies."""
+
+
+BEGUN = {
+    "status": str,
+    "arm": dict,
+    "seed": int,
+    "fold": int | None,
+    "parameters": int,
+    "size_mb": NUMBER,
+    "hardware": {"devices": int},
+    "fingerprints": {"data": str},
+}
+"""What run.json has from the start."""
+
+TRAINED = {
+    "steps": int,
+    "images_per_second": NUMBER,
+    "seconds": {EVERY: NUMBER},
+    "scores": {EVERY: {EVERY: NUMBER | None}},
+}
+"""What it has at the end, and may have before."""
+
+SOMETIMES = {
+    "epochs": int,
+    "best_epoch": int,
+    "classes": {EVERY: {"id": int, "name": str, "color": {0: int, 1: int, 2: int}}},
+    "versions": {EVERY: str},
+}
+
+COLUMNS = {"epoch", "train/loss", "train/mean_iou", "train_clean/mean_iou", "val/mean_iou"}
+COLUMNS |= {"seconds"}
+"""Of metrics.csv, beside those of classes and further scores."""
+
+MEASURED = {
+    "measured": str,
+    "macs": NUMBER,
+    "parameters": int,
+    "size_mb": NUMBER,
+    "peak_memory_mb": NUMBER | None,
+    "runtimes": {EVERY: {"latency_ms": NUMBER, "blocks_ms": {0: NUMBER, EVERY: NUMBER}}},
+}
+"""What benchmark.json has."""
 
 
 @dataclass(frozen=True)
@@ -127,18 +169,20 @@ class RunFolder:
         Raises:
             InputError: missing, damaged, or of another format version.
         """
-        try:
+        again = f"move {self.path} away and run it again"
+        with reading(self.record, again):
             record: dict[str, Any] = json.loads(self.record.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.record}: not a readable run ({error})") from None
-        if not isinstance(record, dict):
-            raise InputError(f"{self.record}: not a readable run (no mapping)")
-        if record.get("format") != FORMAT:
-            raise InputError(
-                f"{self.record}: format {record.get('format')}, this segbench reads {FORMAT}"
-            )
-        if record.get("status") not in STATUSES or not isinstance(record.get("arm"), dict):
-            raise InputError(f"{self.record}: not a readable run (no status, or no arm)")
+            check_shape(record, {})
+            if record.get("format") != FORMAT:
+                raise InputError(
+                    f"{self.record}: format {record.get('format')}, this segbench reads {FORMAT}; "
+                    f"read it with the segbench that wrote it, or {again}"
+                )
+            check_shape(record, BEGUN | (TRAINED if record.get("status") == "finished" else {}))
+            later = TRAINED | SOMETIMES
+            check_shape(record, {key: later[key] for key in later if key in record})
+            if record["status"] not in STATUSES:
+                raise ValueError(f"status is {record['status']!r:.40}")
         return record
 
     def finished(self) -> bool:
@@ -150,7 +194,22 @@ class RunFolder:
         write_atomic(self.record, as_json({"format": FORMAT, **record}))
 
     def read_config(self) -> dict[str, Any]:
-        config: dict[str, Any] = yaml.load(self.config.read_text(encoding="utf-8"), YamlLoader)
+        """config.yaml.
+
+        Raises:
+            InputError: missing, damaged, or changed since its run began.
+        """
+        back = f"put back the one of its run, or move {self.path} away and run it again"
+        with reading(self.config, back):
+            config: dict[str, Any] = yaml.load(self.config.read_text(encoding="utf-8"), YamlLoader)
+            check_shape(config, {"model": dict, "data": {"root": str}})
+            if self.record.exists():
+                began_with = self.read_record()["fingerprints"].get("config")
+                if began_with not in (None, fingerprint_of_config(config)):
+                    raise InputError(
+                        f"{self.config}: is not what its run began with, by the fingerprint in "
+                        f"{self.record.name}; {back}"
+                    )
         return config
 
     def read_benchmark(self) -> dict[str, Any] | None:
@@ -161,11 +220,11 @@ class RunFolder:
         """
         if not self.benchmark.exists():
             return None
-        try:
+        with reading(self.benchmark, "measure again with segbench benchmark"):
             content: dict[str, Any] = json.loads(self.benchmark.read_text(encoding="utf-8"))
-            content["runtimes"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self.benchmark}: not readable ({error}); measure again") from None
+            check_shape(content, MEASURED)
+            if not content["runtimes"]:
+                raise ValueError("no runtimes")
         return content
 
     def write_benchmark(self, content: Mapping[str, Any]) -> None:
@@ -179,13 +238,9 @@ class RunFolder:
         """
         if not self.probe.exists():
             return {}
-        try:
+        with reading(self.probe, "remove it and measure again"):
             content: dict[str, Any] = json.loads(self.probe.read_text(encoding="utf-8"))
-            content.keys()
-        except (OSError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"{self.probe}: not readable ({error}); remove it and measure again"
-            ) from None
+            check_shape(content, {EVERY: dict})
         return content
 
     def write_probe(self, part: Mapping[str, Any]) -> None:
@@ -201,8 +256,26 @@ class RunFolder:
         write_atomic(self.metrics, text.getvalue())
 
     def read_metrics(self) -> list[dict[str, float]]:
-        with self.metrics.open(encoding="utf-8", newline="") as stream:
-            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+        """The rows of metrics.csv, one or more.
+
+        Raises:
+            InputError: missing or damaged.
+        """
+        with reading(self.metrics, f"move {self.path} away and run it again"):
+            text = self.metrics.read_text(encoding="utf-8")
+            rows = [
+                {column: float(value) for column, value in row.items()}
+                for row in csv.DictReader(io.StringIO(text))
+            ]
+            if not rows or not text.endswith("\n"):
+                raise ValueError("cut short")
+            if missing := COLUMNS - rows[0].keys():
+                raise ValueError(f"no {min(missing)}")
+            record = self.read_record() if self.record.exists() else {}
+            epochs = record.get("epochs", len(rows))
+            if record.get("status") == "finished" and epochs != len(rows):
+                raise ValueError(f"{len(rows)} of {epochs} epochs")
+        return rows
 
     def write_counts(self, tested: TestCounts) -> None:
         content = io.BytesIO()
@@ -217,14 +290,16 @@ class RunFolder:
 
     def read_counts(self) -> TestCounts:
         """Raises InputError where the file is missing or damaged."""
-        try:
-            with np.load(self.counts, allow_pickle=False) as stored:
-                return TestCounts(
-                    stored["counts"],
-                    *(stored[key].tolist() for key in ("images", "groups", "classes")),
-                )
-        except Exception as error:  # a damaged archive raises whatever its bytes suggest
-            raise InputError(f"{self.counts}: not readable as test counts ({error})") from None
+        remedy = f"test it again: take {self.record} away and go on with --ckpt_path last"
+        with reading(self.counts, remedy), np.load(self.counts, allow_pickle=False) as stored:
+            counts = stored["counts"]
+            names = [stored[key].tolist() for key in ("images", "groups", "classes")]
+            images, groups, classes = map(len, names)
+            if counts.dtype.kind not in "ui" or counts.shape != (images, classes, classes):
+                raise ValueError(f"{counts.dtype} {counts.shape} of {images} images")
+            if groups != images:
+                raise ValueError(f"{groups} groups of {images} images")
+            return TestCounts(counts, *names)
 
 
 def find_runs(study: Path) -> list[RunFolder]:
@@ -278,6 +353,19 @@ def dotted(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         nested = isinstance(value, Mapping)
         flat |= dotted(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
+
+
+def fingerprint_of_config(config: Mapping[str, Any]) -> str:
+    """The same for configurations that compute the same."""
+    return fingerprint(_without(config, OUTSIDE_THE_RESULT))
+
+
+def _without(config: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
+    return {
+        key: _without(value, keys, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+        for key, value in config.items()
+        if prefix + key not in keys
+    }
 
 
 def fingerprint(value: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from segbench.errors import InputError
-from segbench.files import write_atomic
+from segbench.files import reading, write_atomic
 from segbench.runs import MACHINE, OUTSIDE_THE_RESULT, RunFolder, YamlLoader, fingerprint
 from segbench.study.spec import FOLD, SEED, Cell
 
@@ -82,8 +82,13 @@ def read_plan(folder: Path) -> Plan:
         InputError: missing, damaged, changed by hand, or of another format version.
     """
     path = folder / "study.yaml"
-    try:
+    with reading(path, "restore it, or plan anew in another folder"):
         content = yaml.load(path.read_text(encoding="utf-8"), YamlLoader)
+        if content["format"] != FORMAT:
+            raise InputError(
+                f"{path}: format {content['format']}, this segbench reads {FORMAT}; read it with "
+                "the segbench that wrote it"
+            )
         hashed = {key: content[key] for key in HASHED}
         plan = Plan(folder, content)
         intact = fingerprint(hashed) == plan.hash and all(cell.name for cell in plan.cells)
@@ -91,10 +96,6 @@ def read_plan(folder: Path) -> Plan:
         for extension in content["extensions"]:
             intact = intact and extension["hash"] == hash_of_extension(before, extension)
             before = extension["hash"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not readable as a plan ({type(error).__name__})") from None
-    if content["format"] != FORMAT:
-        raise InputError(f"{path}: format {content['format']}, this segbench reads {FORMAT}")
     if not intact:
         raise InputError(
             f"{path}: differs from its hash; a plan is not changed after it was made: restore it, "

@@ -24,7 +24,14 @@ from segbench.training.pictures import make_prediction_folders
 from segbench.training.progress import EpochProgress
 from segbench.training.randomness import EpochSeed
 from segbench.training.recorder import FitRecorder, PredictionWriter, TestRecorder
-from segbench.training.resume import SWEEP, changed_keys, checkpoint, claimed, load_weights
+from segbench.training.resume import (
+    SWEEP,
+    TO_GO_ON,
+    changed_keys,
+    checkpoint,
+    claimed,
+    load_weights,
+)
 
 
 def fit(argv: list[str]) -> None:
@@ -39,7 +46,7 @@ def fit(argv: list[str]) -> None:
 
 
 def _fit(cli: SegbenchCLI, run: RunFolder, arm: dict[str, Any]) -> None:
-    start = checkpoint(cli.config["ckpt_path"], run)
+    start = checkpoint(cli.config["ckpt_path"], run, needs=TO_GO_ON)
     if start is not None:
         load_weights(cli.model, start)  # are they this network's?
     check_data_set(cli.datamodule.data_set)  # before anything is written or logged

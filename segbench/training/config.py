@@ -216,9 +216,13 @@ def _expanded(config: str, above: tuple[str, ...] = ()) -> list[str]:
 def _mapping(config: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(config if config.startswith("{") else Path(config).read_text())
+    except UnicodeDecodeError as error:
+        raise InputError(f"{config}: not readable as YAML or JSON ({error})") from None
     except (OSError, ValueError, yaml.YAMLError):
         return {}  # the parser says it better
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        raise InputError(f"{config}: not readable as a configuration; give keys with values")
+    return content
 
 
 def _listed(value: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """Which folder a run writes into, and which checkpoint it goes on from."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,12 @@ SWEEP = "WANDB_SWEEP_ID"
 
 STUDY = "SEGBENCH_STUDY"
 """Where the runs of that sweep go; by default runs/<sweep>."""
+
+TO_GO_ON = (
+    *("epoch", "global_step", "loops", "optimizer_states", "lr_schedulers"),
+    *("pytorch-lightning_version", "callbacks", "FitRecorder"),
+)
+"""What a checkpoint holds beside the weights, for a run to end as if it had not been stopped."""
 
 VARIES = "SEGBENCH_VARIES"
 """The keys that name a run of it; an agent started by hand cannot tell them from constants."""
@@ -82,8 +88,10 @@ def _check_same(run: RunFolder, config: Namespace, config_text: str) -> None:
         )
 
 
-def checkpoint(wanted: str | None, run: RunFolder) -> Path | None:
+def checkpoint(wanted: str | None, run: RunFolder, needs: Sequence[str] = ()) -> Path | None:
     """The file to go on from, or None to begin.
+
+    ``needs`` are the keys that it must have beside the weights.
 
     ``last`` of a run that was stopped before its first epoch ended means the beginning.
 
@@ -99,7 +107,10 @@ def checkpoint(wanted: str | None, run: RunFolder) -> Path | None:
         remedy = "go on from --ckpt_path best"
     else:
         remedy = f"go on from the beginning: remove {run.path} and fit again"
-    read_checkpoint(path, remedy)
+    found = read_checkpoint(path, remedy)
+    has = found.keys() | found.get("callbacks", {}).keys()
+    if missing := [key for key in needs if key not in has]:
+        raise InputError(f"{path}: has weights, but no {missing[0]} to go on from; {remedy}")
     return path
 
 
