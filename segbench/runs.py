@@ -23,6 +23,7 @@ import hashlib
 import io
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +164,12 @@ class RunFolder:
         """The test set's images and truths, shared by the runs of a study."""
         return self.path.parent / "test"
 
+    @property
+    def go_on(self) -> str:
+        """The command by which the run goes on."""
+        config, path = shlex.quote(str(self.config)), shlex.quote(str(self.path))
+        return f"segbench fit --config {config} --run_dir {path} --ckpt_path last"
+
     def read_record(self) -> dict[str, Any]:
         """run.json.
 
@@ -290,7 +297,7 @@ class RunFolder:
 
     def read_counts(self) -> TestCounts:
         """Raises InputError where the file is missing or damaged."""
-        remedy = f"test it again: take {self.record} away and go on with --ckpt_path last"
+        remedy = f"remove it, and {self.go_on} tests again"
         with reading(self.counts, remedy), np.load(self.counts, allow_pickle=False) as stored:
             counts = stored["counts"]
             names = [stored[key].tolist() for key in ("images", "groups", "classes")]

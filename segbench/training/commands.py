@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 import signal
 import sys
 import warnings
@@ -177,11 +176,7 @@ def _say_how_to_go_on(run: RunFolder, stopped_by: BaseException | None) -> int:
     if not run.record.exists():
         print("stopped before anything was written", file=sys.stderr)
     elif _first_process():
-        print(
-            f"stopped; go on with: segbench fit --config {shlex.quote(str(run.config))} "
-            f"--run_dir {shlex.quote(str(run.path))} --ckpt_path last",
-            file=sys.stderr,
-        )
+        print(f"stopped; go on with: {run.go_on}", file=sys.stderr)
     # as a shell reports the two signals
     return 128 + (signal.SIGTERM if isinstance(stopped_by, SIGTERMException) else signal.SIGINT)
 
