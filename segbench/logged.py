@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from segbench.files import write_atomic
+from segbench.reading import reading
 from segbench.runs import RunFolder
 
 ARTIFACT_OF_RUN, ARTIFACT_OF_TEST_SET = "segbench-run", "segbench-test-set"
@@ -32,8 +33,9 @@ def logged_as(run: RunFolder) -> Logged | None:
     path = run.path / "wandb" / "run_path"
     if not path.exists():
         return None
-    *entity, project, identity = path.read_text(encoding="utf-8").split("/")
-    return Logged(entity[0] if entity else "", project, identity)
+    with reading(path, "remove it, and the run is logged anew"):
+        *entity, project, identity = path.read_text(encoding="utf-8").split("/")
+        return Logged(entity[0] if entity else "", project, identity)
 
 
 def remember_run(run: RunFolder, path: str) -> None:

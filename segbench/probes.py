@@ -4,18 +4,18 @@
 analysis needs neither.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.errors import InputError
+from segbench.reading import reading
 from segbench.runs import RunFolder
 
 Counts = NDArray[np.int64]
+AGAIN = "remove it and measure again"
 
 SOUND = 1e-4  # share of pixels up to which rounding is no damage
 
@@ -120,8 +120,9 @@ def policy_of(run: RunFolder) -> PolicyAudit | None:
     Raises:
         InputError: probe.json holds something else.
     """
-    with _reading(run):
-        return policy_audit(found) if (found := run.read_probe().get("policy")) else None
+    with reading(run.probe, AGAIN):
+        found = run.read_probe().get("policy")
+        return None if found is None else policy_audit(found)
 
 
 def policy_audit(content: Mapping[str, Any]) -> PolicyAudit:
@@ -131,7 +132,7 @@ def policy_audit(content: Mapping[str, Any]) -> PolicyAudit:
 
 
 def crop_scores_of(run: RunFolder) -> CropScores | None:
-    with _reading(run):
+    with reading(run.probe, AGAIN):
         if (found := run.read_probe().get("affinity")) is None:
             return None
         moved = {
@@ -142,23 +143,12 @@ def crop_scores_of(run: RunFolder) -> CropScores | None:
 
 
 def without_idle_taps_of(run: RunFolder) -> WithoutIdleTaps | None:
-    with _reading(run):
+    with reading(run.probe, AGAIN):
         if (found := run.read_probe().get("taps")) is None:
             return None
         pairs = zip(found["images"], found["counts"], strict=True)
         counts = {name: np.array(one, np.int64) for name, one in pairs}
         return WithoutIdleTaps(counts, list(map(float, found["energy"])))
-
-
-@contextmanager
-def _reading(run: RunFolder) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{run.probe}: not readable as a probe ({type(error).__name__}: {error}); remove it "
-            "and measure again"
-        ) from None
 
 
 def _ids(values: list[float]) -> list[str]:

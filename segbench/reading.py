@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -84,6 +86,22 @@ def check_shape(content: Any, shape: TypeAdapter[Any], where: Path, remedy: str)
         place = ".".join(map(str, first["loc"]))
         message = f"{place}: {first['msg']}" if place else first["msg"]
         raise InputError(f"{where}: {message}; {remedy}") from None
+
+
+@contextmanager
+def reading(path: Path, remedy: str) -> Iterator[None]:
+    """Whatever a damaged file raises, as the one line that names it and says what to do.
+
+    Raises:
+        InputError: the block failed.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # damaged bytes raise whatever they suggest
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{path}: not readable ({said[:200]}); {remedy}") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

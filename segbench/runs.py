@@ -23,6 +23,7 @@ import hashlib
 import io
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ from numpy.typing import NDArray
 
 from segbench.errors import InputError
 from segbench.files import as_json, write_atomic
-from segbench.reading import check_shape, read_json, read_text, read_yaml
+from segbench.reading import check_shape, read_json, read_text, read_yaml, reading
 from segbench.shapes import BENCHMARK, CONFIG, RUN, TRAINED_RUN
 from segbench.wording import CONTROLS
 
@@ -132,21 +133,28 @@ class RunFolder:
         """The test set's images and truths, shared by the runs of a study."""
         return self.path.parent / "test"
 
+    @property
+    def go_on(self) -> str:
+        """The command by which the run goes on."""
+        config, path = shlex.quote(str(self.config)), shlex.quote(str(self.path))
+        return f"segbench fit --config {config} --run_dir {path} --ckpt_path last"
+
     def read_record(self) -> dict[str, Any]:
         """run.json.
 
         Raises:
             InputError: missing, damaged, or of another format version.
         """
+        again = f"move {self.path} away and run it again"
         record: dict[str, Any] = read_json(self.record)
         if isinstance(record, dict) and record.get("format") != FORMAT:
             raise InputError(
-                f"{self.record}: format {record.get('format')}, this segbench reads {FORMAT}"
+                f"{self.record}: format {record.get('format')}, this segbench reads {FORMAT}; "
+                f"read it with the segbench that wrote it, or {again}"
             )
-        remedy = "put back the file that the run wrote, or fit again"
-        check_shape(record, RUN, self.record, remedy)
+        check_shape(record, RUN, self.record, again)
         if record["status"] == "finished" or "scores" in record:
-            check_shape(record, TRAINED_RUN, self.record, remedy)
+            check_shape(record, TRAINED_RUN, self.record, again)
         return record
 
     def finished(self) -> bool:
@@ -161,10 +169,18 @@ class RunFolder:
         """config.yaml.
 
         Raises:
-            InputError: missing, damaged, or no configuration.
+            InputError: missing, damaged, no configuration, or changed since its run began.
         """
+        back = f"put back the one of its run, or move {self.path} away and run it again"
         config: dict[str, Any] = read_yaml(self.config)
-        check_shape(config, CONFIG, self.config, "put back the one that the run wrote")
+        check_shape(config, CONFIG, self.config, back)
+        if self.record.exists():
+            began_with = self.read_record()["fingerprints"].get("config")
+            if began_with not in (None, fingerprint_of_config(config)):
+                raise InputError(
+                    f"{self.config}: is not what its run began with, by the fingerprint in "
+                    f"{self.record.name}; {back}"
+                )
         return config
 
     def read_benchmark(self) -> dict[str, Any] | None:
@@ -208,19 +224,23 @@ class RunFolder:
         write_atomic(self.metrics, text.getvalue())
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """One mapping of columns to numbers per epoch.
+        """The rows of metrics.csv, one or more, as columns and numbers.
 
         Raises:
-            InputError: metrics.csv is missing or damaged.
+            InputError: missing, damaged, or without some of the run's epochs.
         """
-        lines = io.StringIO(read_text(self.metrics), newline="")
-        try:
-            rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines)]
-        except (csv.Error, TypeError, ValueError) as error:  # TypeError: too few or many values
-            raise InputError(f"{self.metrics}: not readable as numbers ({error})") from None
-        if not rows or COLUMNS - rows[0].keys():
-            columns = ", ".join(sorted(COLUMNS))
-            raise InputError(f"{self.metrics}: needs rows with the columns {columns}")
+        with reading(self.metrics, f"move {self.path} away and run it again"):
+            text = read_text(self.metrics)
+            lines = csv.DictReader(io.StringIO(text, newline=""))
+            rows = [{k: float(v) for k, v in row.items()} for row in lines]
+            if not rows or not text.endswith("\n"):
+                raise ValueError("cut short")
+            if missing := COLUMNS - rows[0].keys():
+                raise ValueError(f"no column {min(missing)}")
+            record = self.read_record() if self.record.exists() else {}
+            epochs = record.get("epochs", len(rows))
+            if record.get("status") == "finished" and epochs != len(rows):
+                raise ValueError(f"{len(rows)} of {epochs} epochs")
         return rows
 
     def write_counts(self, tested: TestCounts) -> None:
@@ -236,14 +256,13 @@ class RunFolder:
 
     def read_counts(self) -> TestCounts:
         """Raises InputError where the file is missing or damaged."""
-        try:
+        remedy = f"remove it, and {self.go_on} tests again"
+        with reading(self.counts, remedy):
             with self.counts.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 counts, *names = (stored[k] for k in ("counts", "images", "groups", "classes"))
-        except Exception as error:  # a damaged archive raises whatever its bytes suggest
-            raise InputError(f"{self.counts}: not readable as test counts ({error})") from None
-        tested = TestCounts(counts, *(name.tolist() for name in names))
-        if problem := _problem(tested):
-            raise InputError(f"{self.counts}: not readable as test counts ({problem})")
+            tested = TestCounts(counts, *(name.tolist() for name in names))
+            if problem := _problem(tested):
+                raise ValueError(problem)
         return tested
 
 
@@ -318,6 +337,19 @@ def dotted(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         nested = isinstance(value, Mapping)
         flat |= dotted(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
+
+
+def fingerprint_of_config(config: Mapping[str, Any]) -> str:
+    """The same for configurations that compute the same."""
+    return fingerprint(_without(config, OUTSIDE_THE_RESULT))
+
+
+def _without(config: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
+    return {
+        key: _without(value, keys, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+        for key, value in config.items()
+        if prefix + key not in keys
+    }
 
 
 def fingerprint(value: Any) -> str:

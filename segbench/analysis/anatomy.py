@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from segbench import metrics
@@ -21,6 +24,7 @@ from segbench.analysis.questions import rules_of
 from segbench.analysis.segments import Ids
 from segbench.analysis.separability import sample_pixels, separability
 from segbench.analysis.study import StudyArm, StudyRuns
+from segbench.data.dataset import UNREADABLE
 from segbench.data.parallel import in_threads, watched
 from segbench.errors import InputError
 from segbench.taps import stride_of
@@ -86,6 +90,7 @@ def look_into(
     look = partial(errors_of, classes=len(study.classes), width=boundary)
     images = list(watched(by_image(look, tasks, workers), len(tasks), "predictions"))
     counts = summed(images)
+    _check_counted(study, arm, tasks, counts["confusion"])
     flows, classes = errors.flows(study, counts), errors.classes(study, counts)
     with threadpool_limits(1, user_api="blas"):  # of small matrices: threads would only spin
         ceilings = _ceilings(study, tasks)
@@ -106,6 +111,26 @@ def look_into(
         influence,
         _findings(arm, counts, flows, classes, ceilings, separable, len(doubts)),
     )
+
+
+def _check_counted(study: StudyRuns, arm: StudyArm, tasks: Sequence[Task], found: Counts) -> None:
+    """Hold the pictures of an arm against what its runs counted when they made them.
+
+    Args:
+        study: the runs.
+        arm: whose pictures.
+        tasks: where they lie, in the order of the study's images.
+        found: their confusion [n, S, K, K].
+
+    Raises:
+        InputError: a picture is another.
+    """
+    counted = arm.counts().swapaxes(0, 1)
+    for image, seed in np.argwhere((counted != found).any((2, 3)))[:1]:
+        raise InputError(
+            f"{tasks[image].predictions[seed]}: is not the picture that its run counted, by its "
+            "counts.npz; test its run again"
+        )
 
 
 def _findings(
@@ -169,10 +194,21 @@ def _separable(
 def _image_and_truth(task: Task) -> tuple[Ids, Ids]:
     """A test image as it is stored, reduced, with its truth at that size."""
     path = task.truth.parent.parent / "image" / f"{task.name}.jpg"
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-    if image is None:
-        raise InputError(f"{path}: the study keeps no readable picture of this test image")
+    image = read_photo(path)
     truth = cv2.resize(
         read_ids(task.truth), image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT
     )
-    return np.asarray(image, dtype=np.uint8), np.asarray(truth, dtype=np.uint8)
+    return image, np.asarray(truth, dtype=np.uint8)
+
+
+def read_photo(path: Path) -> NDArray[np.uint8]:
+    """A picture of 8-bit RGB [H, W, 3].
+
+    Raises:
+        InputError: it cannot be read, or was cut short.
+    """
+    try:
+        with Image.open(path) as picture:  # OpenCV makes up what is missing
+            return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+    except UNREADABLE as error:
+        raise InputError(f"{path}: not readable as a picture ({error}); put it back") from None

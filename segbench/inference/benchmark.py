@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
         need_onnx("--runtimes onnxruntime")
     found = networks_of(options.study)
     size = options.size or _size_of_test_images(options.study)
-    before = {name: runs[0].read_benchmark() for name, runs in found.items()}
+    before = {name: _benchmark_before(runs[0]) for name, runs in found.items()}
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of compilers and exporters, about themselves
         measured = _measure(found, options, size, device)
@@ -140,6 +140,13 @@ def _measure(
         }}
         for name, subject in subjects.items()
     }  # fmt: skip
+
+
+def _benchmark_before(run: RunFolder) -> dict[str, Any] | None:
+    try:
+        return run.read_benchmark()
+    except InputError:  # damaged: this call writes it anew
+        return None
 
 
 def _times(

@@ -26,6 +26,8 @@ def read_checkpoint(path: Path, remedy: str) -> dict[str, Any]:
             f"{path}: holds more than tensors and plain values, so loading it could run foreign "
             "code; only checkpoints that segbench wrote are loaded"
         ) from None
-    except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged archive raises whatever its bytes suggest
         raise InputError(f"{path}: damaged ({type(error).__name__}); {remedy}") from None
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        raise InputError(f"{path}: holds no weights; {remedy}")
     return checkpoint

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segbench.analysis.anatomy import read_photo
 from segbench.analysis.errors import Flow
 from segbench.analysis.pixels import Area, Task, by_image, places_of, read_ids
 from segbench.analysis.segments import Ids, kinds, look_at
@@ -121,10 +122,9 @@ def _panel(part: Rgb) -> Rgb:
 def image_of(task: Task, shape: tuple[int, ...]) -> Rgb:
     """A test image as the study keeps it, at the size of its truth; white where it is not kept."""
     path = task.truth.parent.parent / "image" / f"{task.name}.jpg"
-    stored = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-    if stored is None:
+    if not path.exists():
         return np.full((*shape, 3), 255, dtype=np.uint8)
-    large = cv2.resize(stored, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    large = cv2.resize(read_photo(path), shape[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(large, dtype=np.uint8)
 
 

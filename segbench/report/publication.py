@@ -17,6 +17,7 @@ from segbench.analysis.study import StudyRuns
 from segbench.errors import InputError
 from segbench.files import as_json, write_atomic
 from segbench.logged import logged_as
+from segbench.reading import reading
 from segbench.report.cost import cost_sentence
 from segbench.report.figures.verdicts import forest_figure
 from segbench.report.upload import QUIET, Project, StudyRun, upload
@@ -94,12 +95,8 @@ def _address(remembered: Path, project: Project) -> str | None:
     """Of the workspace that was saved in this project before."""
     if not remembered.exists():
         return None
-    try:
+    with reading(remembered, "remove it, and a new workspace is saved"):
         url = str(json.loads(remembered.read_text(encoding="utf-8"))["url"])
-    except (ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{remembered}: not readable; remove it, and a new workspace is saved"
-        ) from None
     return url if f"/{project.path}?" in url else None
 
 
@@ -113,8 +110,9 @@ def _project(study: StudyRuns, entity: str | None, project: str | None) -> Proje
     ]
     for sweep in (folder / SWEEP_FILE for folder in study.folders):
         if sweep.exists():
-            of_sweep = json.loads(sweep.read_text(encoding="utf-8"))["path"].split("/")
-            known.append((of_sweep[0], of_sweep[1]))
+            with reading(sweep, "remove it, and name the project with --project"):
+                of_sweep = json.loads(sweep.read_text(encoding="utf-8"))["path"].split("/")
+                known.append((of_sweep[0], of_sweep[1]))
     for what, given, place in (("entity", entity, 0), ("project", project, 1)):
         several = sorted({one[place] for one in known if one[place]})
         if len(several) > 1 and not given:

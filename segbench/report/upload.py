@@ -18,6 +18,8 @@ import numpy as np
 import wandb
 from PIL import Image
 
+from segbench.analysis.anatomy import read_photo
+from segbench.analysis.pixels import read_ids
 from segbench.logged import logged_as
 from segbench.overlays import EXAMPLES, PANELS, Example, overlays
 from segbench.runs import RunFolder, fingerprint
@@ -211,10 +213,11 @@ def _pictures(run: RunFolder, record: Mapping[str, Any]) -> list[wandb.Image]:
         }
         image = run.study_test / "image" / f"{name}.jpg"
         if len(found) < PANELS and all(path.exists() for path in (image, *paths.values())):
-            masks = {kind: np.asarray(Image.open(path)) for kind, path in paths.items()}
+            masks = {kind: read_ids(path) for kind, path in paths.items()}
             height, width = masks["truth"].shape
-            with Image.open(image) as stored:  # it may have been kept at a smaller size
-                pixels = np.asarray(stored.convert("RGB").resize((width, height)))
+            # it may have been kept at a smaller size
+            stored = Image.fromarray(read_photo(image)).resize((width, height))
+            pixels = np.asarray(stored)
             found.append(Example(pixels, masks, f"test: {name}"))
     labels = {one["id"]: one["name"] for one in record.get("classes", [])}
     return overlays(found, labels) if found else []

@@ -84,10 +84,14 @@ def read_plan(folder: Path) -> Plan:
         InputError: missing, damaged, changed by hand, or of another format version.
     """
     path = folder / "study.yaml"
+    remedy = "restore it, or plan anew in another folder"
     content = read_yaml(path)
     if isinstance(content, dict) and content.get("format") != FORMAT:
-        raise InputError(f"{path}: format {content.get('format')}, this segbench reads {FORMAT}")
-    check_shape(content, PLAN, path, "restore it, or plan anew in another folder")
+        raise InputError(
+            f"{path}: format {content.get('format')}, this segbench reads {FORMAT}; read it with "
+            "the segbench that wrote it"
+        )
+    check_shape(content, PLAN, path, remedy)
     plan = Plan(folder, content)
     intact = fingerprint({key: content[key] for key in HASHED}) == plan.hash
     before = plan.hash

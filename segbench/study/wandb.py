@@ -27,6 +27,7 @@ from segbench.logged import (
     remember_run,
 )
 from segbench.online import need_wandb_server, wandb_server
+from segbench.reading import reading
 from segbench.runs import RunFolder
 from segbench.study.cells import LOGS, STATES, StudyCells
 from segbench.study.leash import PARENT
@@ -147,9 +148,10 @@ def _sweep_on_server(plan: Plan, sweep: Sweep) -> str:
     remembered = plan.folder / SWEEP_FILE
     of_plan = [plan.hash, *(extension["hash"] for extension in plan.content["extensions"])]
     if remembered.exists():
-        known = json.loads(remembered.read_text(encoding="utf-8"))
-        if known["plan"] == of_plan:
-            return str(known["path"])
+        with reading(remembered, "remove it, and the study gets another sweep at W&B"):
+            known = json.loads(remembered.read_text(encoding="utf-8"))
+            if known["plan"] == of_plan:
+                return str(known["path"])
     content = {key: value for key, value in sweep.content.items() if key != "plan"}
     project = os.environ.get("WANDB_PROJECT") or str(content.get("project", "segbench"))
     try:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 import signal
 import sys
 import warnings
@@ -26,7 +25,7 @@ from segbench.training.precision import slow_precision
 from segbench.training.progress import EpochProgress
 from segbench.training.randomness import EpochSeed
 from segbench.training.recorder import FitRecorder, PredictionWriter, TestRecorder
-from segbench.training.resume import changed_keys, checkpoint, claimed, load_weights
+from segbench.training.resume import TO_GO_ON, changed_keys, checkpoint, claimed, load_weights
 
 
 def fit(argv: list[str]) -> None:
@@ -41,7 +40,7 @@ def fit(argv: list[str]) -> None:
 
 
 def _fit(cli: SegbenchCLI, run: RunFolder, arm: dict[str, Any]) -> None:
-    start = checkpoint(cli.config["ckpt_path"], run)
+    start = checkpoint(cli.config["ckpt_path"], run, needs=TO_GO_ON)
     if start is not None:
         load_weights(cli.model, start)  # are they this network's?
     check_data_set(cli.datamodule.data_set)  # before anything is written or logged
@@ -177,11 +176,7 @@ def _say_how_to_go_on(run: RunFolder, stopped_by: BaseException | None) -> int:
     if not run.record.exists():
         print("stopped before anything was written", file=sys.stderr)
     elif _first_process():
-        print(
-            f"stopped; go on with: segbench fit --config {shlex.quote(str(run.config))} "
-            f"--run_dir {shlex.quote(str(run.path))} --ckpt_path last",
-            file=sys.stderr,
-        )
+        print(f"stopped; go on with: {run.go_on}", file=sys.stderr)
     # as a shell reports the two signals
     return 128 + (signal.SIGTERM if isinstance(stopped_by, SIGTERMException) else signal.SIGINT)
 

@@ -33,7 +33,7 @@ def write_prediction(folder: Path, outputs: Mapping[str, Any]) -> None:
 def store_test_set(folder: Path, pairs: Iterable[Pair], data_fingerprint: str) -> None:
     """Keep the test images (reduced) and truths that are not there yet."""
     owner = folder / "data"
-    if owner.exists() and owner.read_text() != data_fingerprint:
+    if owner.exists() and owner.read_bytes() != data_fingerprint.encode():
         raise InputError(
             f"{folder}: holds the test images of another data set; runs that lie side by side "
             "share one, so give this run a place of its own with --run_dir"

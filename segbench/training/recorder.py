@@ -18,7 +18,7 @@ from segbench import metrics
 from segbench.data.datamodule import SegmentationData
 from segbench.files import write_atomic
 from segbench.models import SegmentationNetwork, size_of
-from segbench.runs import OUTSIDE_THE_RESULT, RunFolder, TestCounts, fingerprint
+from segbench.runs import RunFolder, TestCounts, fingerprint_of_config
 from segbench.task import DivergedError
 from segbench.training import provenance
 from segbench.training.pictures import make_prediction_folders, store_test_set, write_prediction
@@ -77,7 +77,7 @@ class FitRecorder(Checkpoint):
             **size_of(network),
             "fingerprints": {
                 "data": data_fingerprint,
-                "config": fingerprint(_without(self.config, OUTSIDE_THE_RESULT)),
+                "config": fingerprint_of_config(self.config),
                 "code": provenance.code_fingerprint(),
             },
         }
@@ -250,12 +250,4 @@ def _scores(values: Mapping[str, Any], prefix: str) -> dict[str, float]:
         name.removeprefix(prefix): float(value)
         for name, value in values.items()
         if name.startswith(prefix)
-    }
-
-
-def _without(config: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
-    return {
-        key: _without(value, keys, f"{prefix}{key}.") if isinstance(value, Mapping) else value
-        for key, value in config.items()
-        if prefix + key not in keys
     }

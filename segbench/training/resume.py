@@ -1,7 +1,7 @@
 """Which folder a run writes into, and which checkpoint it goes on from."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,12 @@ from segbench.runs import OUTSIDE_THE_RESULT, RunFolder, cell_name, free_path
 
 CHILD = "SEGBENCH_RUN_DIR"
 """Tells the processes that Lightning starts for further devices where the run lies."""
+
+TO_GO_ON = (
+    *("epoch", "global_step", "loops", "optimizer_states", "lr_schedulers"),
+    *("pytorch-lightning_version", "callbacks", "FitRecorder"),
+)
+"""What a checkpoint holds beside the weights, for a run to end as if it had not been stopped."""
 
 
 @contextmanager
@@ -74,8 +80,10 @@ def _check_same(run: RunFolder, config: Namespace, config_text: str) -> None:
         )
 
 
-def checkpoint(wanted: str | None, run: RunFolder) -> Path | None:
+def checkpoint(wanted: str | None, run: RunFolder, needs: Sequence[str] = ()) -> Path | None:
     """The file to go on from, or None to begin.
+
+    ``needs`` are the keys that it must have beside the weights.
 
     ``last`` of a run that was stopped before its first epoch ended means the beginning.
 
@@ -91,7 +99,10 @@ def checkpoint(wanted: str | None, run: RunFolder) -> Path | None:
         remedy = "go on from --ckpt_path best"
     else:
         remedy = f"go on from the beginning: remove {run.path} and fit again"
-    read_checkpoint(path, remedy)
+    found = read_checkpoint(path, remedy)
+    has = found.keys() | found.get("callbacks", {}).keys()
+    if missing := [key for key in needs if key not in has]:
+        raise InputError(f"{path}: has weights, but no {missing[0]} to go on from; {remedy}")
     return path
 
 

@@ -191,4 +191,4 @@ def test_what_cannot_be_audited_is_refused(refusal: Segbench, tmp_path: Path):
     (run,) = folder.glob("homework_seed-0")
     (run / "probe.json").write_text('{"taps": {"counts": 3}}')
     line = refusal("aspp", folder, "--no-measure")
-    assert "probe.json: not readable as a probe (KeyError" in line
+    assert "probe.json: not readable (KeyError" in line

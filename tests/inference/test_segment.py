@@ -362,8 +362,12 @@ def test_runs_that_cannot_be_used(
     run.best.write_bytes(weights)
     config = run.config.read_text()
     run.config.write_text(config.replace("width: 8", "width: 12"))
-    assert f"{run.best}: holds another network" in refused(*args, run=run)
+    assert f"{run.config}: is not what its run began with" in refused(*args, run=run)
     run.config.write_text(config)
+    other = torch.load(run.best, weights_only=True)
+    del other["state_dict"][next(iter(other["state_dict"]))]
+    torch.save(other, run.best)
+    assert f"{run.best}: holds another network" in refused(*args, run=run)
     run.best.unlink()
     assert f"{run.path}: has no checkpoint" in refused(*args, run=run)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from segbench.analysis.anatomy import Errors
+from segbench.analysis.anatomy import Errors, read_photo
 from segbench.analysis.aspp import audit
 from segbench.analysis.augmentation import explain
 from segbench.analysis.compare import Contrast, compare, per_class
@@ -228,6 +228,7 @@ def augmentation_section(name: str, study: StudyRuns, rules: Rules) -> Section:
         parts.append(Missing(f"The policies were not looked at: run {command}"))
     sheet = study.folders[0] / augmentation_report.SHEET
     if sheet.is_file():
+        read_photo(sheet)  # whole?
         words = "Training crops through each arm's policy, each beside itself under its labels."
         parts.append(Picture("Contact sheet", as_data(sheet.read_bytes(), "jpeg"), words))
     return Section("augmentation", "Why augmentation helps or hurts", parts)
