@@ -17,6 +17,7 @@ from segbench.models import SegmentationNetwork
 from segbench.models.folding import folded
 from segbench.models.tiling import Read, tiled
 from segbench.runs import RunFolder
+from segbench.training.memory import keep_freed_memory
 from segbench.wording import counted
 
 SUFFIXES = (*Picture.suffixes, *GeoTiff.suffixes)
@@ -36,6 +37,7 @@ def main(argv: list[str]) -> None:
     device = device_called(options.device)
     images = find_images(options.images)
     _check_outputs(images, options.out)
+    keep_freed_memory()
     loaded = load_network(RunFolder(options.run), device)
     network = folded(loaded.network)
     options.out.mkdir(parents=True, exist_ok=True)
