@@ -73,7 +73,7 @@ COMMANDS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
         (*STUDY_ITSELF, "prediction", "confidence", "truth", "image"),
     ),
     "augmentation": (("augmentation", STUDY, "--no-measure"), (*STUDY_ITSELF, "probe")),
-    "aspp": (("aspp", STUDY, "--no-measure"), (*STUDY_ITSELF, "probe", "truth")),
+    "aspp": (("aspp", STUDY, "--no-measure"), (*STUDY_ITSELF, "probe")),
     "sweep": (("sweep", "aug.yaml", "--engine=local"), ("plan", "record")),
     "benchmark": (
         ("benchmark", STUDY, "--size=64x64", "--rounds=1", "--batch=1", "--runtimes=eager"),
@@ -88,7 +88,7 @@ COMMANDS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
         ("validate", "--config", CELL / "config.yaml", "--run_dir", CELL),
         ("record", "config", "best"),
     ),
-    "fit": (GO_ON, ("record", "config", "last")),
+    "fit": (GO_ON, ("last", "config", "record")),  # whose repair makes it finished, last
 }
 """What each says of a study, and the files that it reads of it."""
 
