@@ -23,6 +23,7 @@ from segbench.analysis.separability import sample_pixels, separability
 from segbench.analysis.study import StudyArm, StudyRuns
 from segbench.data.parallel import watched
 from segbench.errors import InputError
+from segbench.pictures import decoded
 from segbench.taps import stride_of
 
 STRIDES = (8, 16, 32)
@@ -169,7 +170,7 @@ def _separable(
 def _image_and_truth(task: Task) -> tuple[Ids, Ids]:
     """A test image as it is stored, reduced, with its truth at that size."""
     path = task.truth.parent.parent / "image" / f"{task.name}.jpg"
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    image = decoded(path, cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise InputError(f"{path}: the study keeps no readable picture of this test image")
     truth = cv2.resize(

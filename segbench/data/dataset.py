@@ -16,6 +16,7 @@ from PIL import Image
 
 from segbench.data.classes import SegmentationClass, read_classes
 from segbench.errors import InputError
+from segbench.pictures import decoded
 from segbench.reading import read_text
 from segbench.wording import CONTROLS
 
@@ -110,7 +111,7 @@ def read_data_set(root: Path, folds: int | None = None, fold: int = 0) -> DataSe
 def read_image(path: Path) -> NDArray[np.uint8]:
     """RGB [H, W, 3], 0..255, the pixels as stored; grey images become three equal channels."""
     # masks know nothing of a camera's rotation tag, so it is not applied to images either
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = decoded(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise InputError(f"{path}: not readable as an image; replace or remove it and its mask")
     return np.asarray(image, dtype=np.uint8)

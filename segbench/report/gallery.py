@@ -14,6 +14,7 @@ from segbench.analysis.segments import Ids, kinds, look_at
 from segbench.analysis.study import StudyRuns
 from segbench.data.classes import IGNORE
 from segbench.files import write_atomic
+from segbench.pictures import decoded
 
 CAUSES = 6
 WORST = 10
@@ -121,7 +122,7 @@ def _panel(part: Rgb) -> Rgb:
 def image_of(task: Task, shape: tuple[int, ...]) -> Rgb:
     """A test image as the study keeps it, at the size of its truth; white where it is not kept."""
     path = task.truth.parent.parent / "image" / f"{task.name}.jpg"
-    stored = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    stored = decoded(path, cv2.IMREAD_COLOR_RGB)
     if stored is None:
         return np.full((*shape, 3), 255, dtype=np.uint8)
     large = cv2.resize(stored, shape[::-1], interpolation=cv2.INTER_LINEAR)
