@@ -41,10 +41,8 @@ def counts(pairs: tuple[Pair, ...], predict: Predict, num_classes: int) -> NDArr
     total = np.zeros((num_classes, num_classes), np.int64)
     for pair in pairs:
         mask = read_mask(pair.mask)
-        seen = mask != IGNORE
-        truth = mask[seen].astype(np.int64)
-        cells = truth * num_classes + predict(read_image(pair.image)[seen])
-        total += np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+        predicted = predict(read_image(pair.image).reshape(-1, 3)).reshape(mask.shape)
+        total += metrics.confusion(mask, predicted, num_classes)
     return total
 
 

@@ -32,6 +32,11 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def user_cache() -> Path:
+    """What may be lost, and is made again: ``$XDG_CACHE_HOME/segbench``, or below ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "segbench"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A file beside ``path`` to write into, which takes its name where the block ends well."""

@@ -1,9 +1,21 @@
-"""Which W&B run a run folder is: so it goes on, comes home and is published as the same."""
+"""Which W&B run a run folder is, and the names by which runs and what runs them know each other."""
 
 from dataclasses import dataclass
 
 from segbench.files import write_atomic
 from segbench.runs import RunFolder
+
+ARTIFACT_OF_RUN, ARTIFACT_OF_TEST_SET = "segbench-run", "segbench-test-set"
+"""Types of the artifacts that a run logs and ``segbench pull`` fetches."""
+
+SWEEP = "WANDB_SWEEP_ID"
+"""Set by W&B's agent: the run is one of a sweep."""
+
+STUDY = "SEGBENCH_STUDY"
+"""Where the runs of that sweep go; by default runs/<sweep>."""
+
+VARIES = "SEGBENCH_VARIES"
+"""The keys that name a run of it; an agent started by hand cannot tell them from constants."""
 
 
 @dataclass(frozen=True)

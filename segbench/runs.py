@@ -55,6 +55,7 @@ LARGEST_COUNT = 2**40
 OUTSIDE_THE_RESULT = (
     "data.root",
     "data.num_workers",
+    "data.cache_gb",
     "test",
     "wandb",
     "keep_freed_memory",

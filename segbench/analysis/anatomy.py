@@ -21,7 +21,7 @@ from segbench.analysis.questions import rules_of
 from segbench.analysis.segments import Ids
 from segbench.analysis.separability import sample_pixels, separability
 from segbench.analysis.study import StudyArm, StudyRuns
-from segbench.data.parallel import watched
+from segbench.data.parallel import in_threads, watched
 from segbench.errors import InputError
 from segbench.pictures import decoded
 from segbench.taps import stride_of
@@ -154,7 +154,7 @@ def _separable(
             pairs[first, second] = None
     if not pairs:
         return pairs
-    images = (_image_and_truth(task) for task in watched(tasks, len(tasks), "colours"))
+    images = in_threads(_image_and_truth, tasks, len(tasks), "colours")
     names = {name: number for number, name in enumerate(dict.fromkeys(study.group_names))}
     groups = [names[name] for name in study.group_names]
     if len(names) < 2:  # one flight: at least the images are apart

@@ -137,7 +137,19 @@ def audit(study: StudyRuns, rules: Rules) -> Audit:
     return Audit(contexts, _comparisons(study, rules, pyramids))
 
 
-def sizes_in_evaluation(study: StudyRuns, arm: StudyArm) -> list[tuple[int, int]]:
+def maps_in_evaluation(study: StudyRuns, arm: StudyArm, stride: int) -> list[tuple[int, int]]:
+    """Height and width of the map of each test image, or of a tile of it, in an arm's network.
+
+    Raises:
+        InputError: the study keeps no test images.
+    """
+    return [
+        (map_side(height, stride), map_side(width, stride))
+        for height, width in _sizes_in_evaluation(study, arm)
+    ]
+
+
+def _sizes_in_evaluation(study: StudyRuns, arm: StudyArm) -> list[tuple[int, int]]:
     """Height and width in pixels of each test image as an arm's network sees it."""
     folder = arm.seeds[0].runs[0].study_test / "truth"
     tile = config_of(arm).get("data.eval_tile") or 10**9
@@ -157,10 +169,7 @@ def sizes_in_evaluation(study: StudyRuns, arm: StudyArm) -> list[tuple[int, int]
 def _context(study: StudyRuns, arm: StudyArm, pyramid: Pyramid, zeroed: Contrast | None) -> Context:
     crop = int(config_of(arm)["data.crop_size"])
     side = map_side(crop, pyramid.stride)
-    maps = [
-        (map_side(height, pyramid.stride), map_side(width, pyramid.stride))
-        for height, width in sizes_in_evaluation(study, arm)
-    ]
+    maps = maps_in_evaluation(study, arm, pyramid.stride)
     measured = _measured_energy(arm)
     branches = []
     for number, rate in enumerate(pyramid.rates):
@@ -178,8 +187,8 @@ def _context(study: StudyRuns, arm: StudyArm, pyramid: Pyramid, zeroed: Contrast
             )
         )
     by_area = sorted(maps, key=lambda one: one[0] * one[1])
-    control = set(pyramid.rates) == {1}
     ends = (by_area[0], by_area[-1])
+    control = _is_control(pyramid)
     return Context(arm.name, pyramid.stride, crop, side, ends, branches, control, zeroed)
 
 
@@ -204,7 +213,7 @@ def _zeroed(study: StudyRuns, rules: Rules) -> dict[str, Contrast]:
             arms += [replace(arm, seeds=tuple(a for a, _ in there)), changed]
     if not arms:
         return {}
-    probed = replace(study, arms=tuple(arms), _totals={})
+    probed = replace(study, arms=tuple(arms))
     names = [arm.name for arm in arms]
     asked = [
         Question("taps", names[i], names[i + 1], _weights(len(arms), i, i + 1))

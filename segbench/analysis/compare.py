@@ -17,7 +17,7 @@ from segbench import metrics
 from segbench.analysis import stats
 from segbench.analysis.questions import SCORES, Question, Rules, questions
 from segbench.analysis.stats import FEWEST_GROUPS, Arm, Estimand, Estimate
-from segbench.analysis.study import StudyRuns
+from segbench.analysis.study import StudyArm, StudyRuns
 from segbench.wording import counted
 
 FEW_GROUPS_OF_A_CLASS = 10
@@ -118,8 +118,8 @@ def judge(
     if not any(arm.diverged for arm in study.arms):
         return contrasts
     everything = [_scored(study.totals(arm, with_diverged=True), score) for arm in study.arms]
-    counted = _Judge(study, rules, everything)
-    again = _as_family([counted.contrast(q, metric, len(asked), False) for q in asked])
+    of_all = _Judge(study, rules, everything)
+    again = _as_family([of_all.contrast(q, metric, len(asked), False) for q in asked])
     return [
         replace(one, verdict_with_diverged=other.verdict)
         for one, other in zip(contrasts, again, strict=True)
@@ -321,6 +321,14 @@ def per_class(study: StudyRuns, rules: Rules) -> list[Contrast]:
             found = [replace(c, **_NOTHING | {"reason": reason}) for c in found]
         family += found
     return _as_family(family)
+
+
+def means_of(arm: StudyArm) -> dict[str, float]:
+    """Each of :data:`SCORES` on test, a mean over an arm's seeds; NaN where all diverged."""
+    counts = arm.counts()
+    if not len(counts):
+        return dict.fromkeys(SCORES, math.nan)
+    return {name: float(score(counts.sum(1)).mean()) for name, score in SCORES.items()}
 
 
 def best_set(contrasts: Sequence[Contrast], means: Mapping[str, float]) -> list[str]:

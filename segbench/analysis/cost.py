@@ -216,7 +216,7 @@ def _draw(study: StudyRuns, runtime: str) -> _Drawn:
     found = {
         "training": np.stack([_means(np.array([_training_of(s)[0] for s in a.seeds]), rng)
                               for a in arms]),
-        "size": np.stack([np.full(DRAWS, _record(arm)["size_mb"]) for arm in arms]),
+        "size": np.stack([np.full(DRAWS, arm.seeds[0].records[0]["size_mb"]) for arm in arms]),
     }  # fmt: skip
     measured = [arm.benchmark for arm in arms]
     if all(measured):
@@ -244,10 +244,6 @@ def _means(values: Draws, rng: np.random.Generator) -> Draws:
 
 def _timing(benchmark: Mapping[str, Any], runtime: str) -> Timing:
     return Timing(np.array(benchmark["runtimes"][runtime]["blocks_ms"]) / 1000)
-
-
-def _record(arm: StudyArm) -> dict[str, Any]:
-    return arm.seeds[0].records[0]
 
 
 def _around(value: float | None, draws: Draws) -> tuple[float, float, float]:

@@ -41,8 +41,8 @@ class Fluctuation:
 class CurveDifference:
     """Of two arms' val mean IoU, epoch by epoch: mean over seeds and a pointwise 95 % band.
 
-    ``ahead_from`` is the epoch from which on the band stays on one side of zero, if there is one:
-    pointwise, so that it explores and decides nothing.
+    ``ahead_from`` is the epoch, from 0, from which on the band stays on one side of zero, if there
+    is one: pointwise, so that it explores and decides nothing.
     """
 
     baseline: str
@@ -56,7 +56,7 @@ class CurveDifference:
 
 @dataclass(frozen=True)
 class Overfitting:
-    """The epoch at which an arm's mean val score is best, if it falls after it while train rises.
+    """The epoch, from 0, at which an arm's mean val is best, if it falls after it as train rises.
 
     ``lost`` is what val has lost by the end, more than twice its standard error between seeds.
     """

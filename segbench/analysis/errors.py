@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from segbench import metrics
 from segbench.analysis import stats
-from segbench.analysis.pixels import NEAR, SIZES, Counts
+from segbench.analysis.pixels import BANDS, DIAGONAL, NEAR, SIZES, Counts
 from segbench.analysis.segments import Kind
 from segbench.analysis.stats import Arm
 from segbench.analysis.study import StudyRuns
@@ -135,7 +135,7 @@ def classes(study: StudyRuns, counts: dict[str, Counts]) -> list[ClassErrors]:
     """Each class with truth pixels, in the order of the data set."""
     confusion, flow = counts["confusion"].sum(0), counts["flow"].sum(0)
     iou = stats.score_arm(_by_group(study, counts["confusion"]), metrics.class_iou)
-    by_kind = [_corrected(confusion, flow[..., kind]) for kind in Kind]
+    by_kind = [metrics.class_iou(_moved_to_diagonal(confusion, flow[..., kind])) for kind in Kind]
     plain = metrics.class_iou(confusion)
     hits, union = counts["band_hits"].sum(0), counts["band_union"].sum(0)
     bands = (_ratio(hits, union)).mean(0)
@@ -195,7 +195,7 @@ def kinds_total(counts: dict[str, Counts]) -> dict[str, float]:
     return gained
 
 
-BAND_NAMES = ("2", "4", "8", "2 %")
+BAND_NAMES = (*(f"{width:g}" for width in BANDS), f"{100 * DIAGONAL:g} %")
 NEAR_NAMES = tuple(
     f"{low}-{high}" if np.isfinite(high) else f"over {low}" for low, high in pairwise(NEAR)
 )
@@ -238,10 +238,6 @@ def _lost_to_each(confusion: Counts) -> Floats:
     union = confusion.sum(-1, keepdims=True) + confusion.sum(-2)[..., None] - hits
     off = 1 - np.eye(confusion.shape[-1])
     return np.asarray(_ratio(confusion, union, empty=0.0).mean(0) * off)
-
-
-def _corrected(confusion: Counts, flow: Counts) -> Floats:
-    return metrics.class_iou(_moved_to_diagonal(confusion, flow))
 
 
 def _moved_to_diagonal(confusion: Counts, flow: Counts) -> Counts:

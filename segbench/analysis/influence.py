@@ -86,5 +86,4 @@ def _without_group(study: StudyRuns, group: int) -> StudyRuns:
         arms=arms,
         images=[name for name, keep in zip(study.images, kept, strict=True) if keep],
         group_names=[name for name, keep in zip(study.group_names, kept, strict=True) if keep],
-        _totals={},
     )

@@ -98,7 +98,7 @@ def completed_look(study: StudyRuns) -> StudyRuns | None:
                 replace(arm, seeds=tuple(seed for seed in arm.seeds if seed.seed in seeds))
                 for arm in study.arms
             ]
-            return replace(study, arms=tuple(arms), _totals={})
+            return replace(study, arms=tuple(arms))
     return None
 
 

@@ -272,27 +272,3 @@ def order_of_single_seeds(arm: Arm, baseline: Arm) -> tuple[float, float]:
     ahead = arm.scores[:, None] - baseline.scores[None, :]
     share = float((ahead > 0).mean() + (ahead == 0).mean() / 2)
     return share, 1 - share if arm.mean > baseline.mean else share
-
-
-def detectable_difference(
-    seed_sd: float,
-    seeds: int,
-    alpha: float,
-    power: float,
-    image_variance: float = 0.0,
-    groups: int = 2,
-) -> float:
-    """The smallest difference of two arms that a study finds with probability ``power``.
-
-    Args:
-        seed_sd: standard deviation of one arm's score between seeds.
-        seeds: of each arm, at least 2.
-        alpha: level of the test, shared out over looks and contrasts already.
-        power: probability of finding it.
-        image_variance: of the difference, from the sample of images; 0 for the seeds alone.
-        groups: of images, behind ``image_variance``.
-    """
-    one = seed_sd**2 / seeds
-    df = welch_satterthwaite([(image_variance, groups - 1), (one, seeds - 1), (one, seeds - 1)])
-    quantiles = stdtrit(df, 1 - alpha / 2) + stdtrit(df, power)
-    return float(math.sqrt(2 * one + image_variance) * quantiles)

@@ -96,7 +96,8 @@ class StudyRuns:
     group_names: list[str]
     classes: list[str]
     notes: list[str] = field(default_factory=list)
-    _totals: dict[tuple[str, bool], NDArray[np.int64]] = field(default_factory=dict)
+    _totals: dict[tuple[str, bool], NDArray[np.int64]] = field(init=False, default_factory=dict)
+    """What :meth:`totals` remembers; a copy of other arms or images begins anew."""
 
     @cached_property
     def groups(self) -> NDArray[np.intp]:

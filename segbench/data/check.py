@@ -1,6 +1,5 @@
 """Every image and mask looked at once, before the first step and not in epoch 37."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 from segbench.data.classes import IGNORE
 from segbench.data.dataset import UNREADABLE, DataSet, Pair, read_mask
 from segbench.errors import InputError
+from segbench.files import user_cache
 
 VERSION = 1
 """Goes up when the check looks for more: what passed before is then looked at again."""
@@ -29,7 +29,7 @@ def check_data_set(data_set: DataSet) -> None:
         InputError: the first pair, in the order of splits and names, that is unreadable, whose
             mask has another size than its image, or ids outside classes.json.
     """
-    passed = _cache_folder() / f"{VERSION}-{data_set.fingerprint}"
+    passed = user_cache() / "checked" / f"{VERSION}-{data_set.fingerprint}"
     if passed.exists():
         return
     pairs = [*data_set.train, *data_set.val, *data_set.test]
@@ -93,8 +93,3 @@ def is_deep_png(path: Path) -> bool:
     with path.open("rb") as stream:
         header = stream.read(25)
     return header.startswith(b"\x89PNG") and header[24] == 16
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "segbench" / "checked"

@@ -1,6 +1,7 @@
 """A picture that shows at a glance what a data set holds."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from segbench.data.classes import IGNORE, SegmentationClass
+from segbench.files import write_atomic
 
 _CELL = 192
 _GAP = 4
@@ -72,6 +74,12 @@ def overlay_sheet(
         strips += [_title(name, 2 * columns * (_CELL + _GAP)), *_rows(cells, columns)]
     entries = _entries(classes, [mask for pairs in parts.values() for _, mask in pairs])
     return np.vstack([*strips, _legend(entries, 2 * columns * (_CELL + _GAP))])
+
+
+def write_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
+    """Write a sheet by the ending of its name: .jpg or .png."""
+    encoded = cv2.imencode(path.suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
+    write_atomic(path, encoded.tobytes())
 
 
 def _palette(classes: Sequence[SegmentationClass]) -> NDArray[np.uint8]:

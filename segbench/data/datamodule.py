@@ -8,21 +8,20 @@ from typing import NamedTuple
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from PIL import Image
+from pytorch_lightning.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset, Sampler
 from typing_extensions import TypedDict
 
 from segbench.data.augment import Augmentation, CropPolicy
 from segbench.data.check import check_data_set
 from segbench.data.dataset import (
-    UNREADABLE,
     DataSet,
     Pair,
     class_pixels,
+    image_size,
     read_data_set,
-    read_image,
-    read_mask,
 )
+from segbench.data.decoded import ReadPair, decode, decoded
 from segbench.errors import InputError
 
 
@@ -86,28 +85,30 @@ class ShardSampler(Sampler[int]):
 class TrainCrops(Dataset[Sample]):
     """Augmented crops. What a draw looks like depends on (seed, epoch, place) alone."""
 
-    def __init__(self, pairs: Sequence[Pair], policy: CropPolicy, seed: int) -> None:
-        self.pairs, self.policy, self.seed = pairs, policy, seed
+    def __init__(
+        self, pairs: Sequence[Pair], policy: CropPolicy, seed: int, read: ReadPair = decode
+    ) -> None:
+        self.pairs, self.policy, self.seed, self.read = pairs, policy, seed, read
 
     def __getitem__(self, draw: Draw) -> Sample:
         rng = np.random.default_rng([self.seed, draw.epoch, draw.place])
         pair = self.pairs[draw.image]
-        image, mask = self.policy(read_image(pair.image), read_mask(pair.mask), rng)
+        image, mask = self.policy(*self.read(pair), rng)
         return _sample(image, mask, pair.name)
 
 
 class WholeImages(Dataset[Sample]):
     """Images as they are, for scoring."""
 
-    def __init__(self, pairs: Sequence[Pair]) -> None:
-        self.pairs = pairs
+    def __init__(self, pairs: Sequence[Pair], read: ReadPair = decode) -> None:
+        self.pairs, self.read = pairs, read
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Sample:
         pair = self.pairs[index]
-        return _sample(read_image(pair.image), read_mask(pair.mask), pair.name)
+        return _sample(*self.read(pair), pair.name)
 
 
 class SegmentationData(pl.LightningDataModule):
@@ -122,6 +123,8 @@ class SegmentationData(pl.LightningDataModule):
             pixels once on average, at least 4.
         batch_size: crops per step and process.
         num_workers: processes that load crops; the result does not depend on it.
+        cache_gb: most that decoded images may take in the user's cache folder, where all runs of
+            a machine share them; 0 decodes each image each time. The result does not depend on it.
         train_clean_images: training images, spread evenly, that are scored whole and unaugmented
             each epoch: the only training score that compares across augmentations.
         eval_tile: score images in overlapping tiles of this side, a multiple of 32, where whole
@@ -141,6 +144,7 @@ class SegmentationData(pl.LightningDataModule):
         samples_per_epoch: int | None = None,
         batch_size: int = 8,
         num_workers: int = 0,
+        cache_gb: float = 8.0,
         train_clean_images: int = 8,
         eval_tile: int | None = None,
         folds: int | None = None,
@@ -158,6 +162,7 @@ class SegmentationData(pl.LightningDataModule):
             ("samples_per_epoch", samples_per_epoch, 1),
             ("train_clean_images", train_clean_images, 1),
             ("num_workers", num_workers, 0),
+            ("cache_gb", cache_gb, 0),
             ("seed", seed, 0),
         ):
             if number is not None and number < least:
@@ -173,18 +178,21 @@ class SegmentationData(pl.LightningDataModule):
         self.classes = self.data_set.classes
         self.policy = CropPolicy(augmentation, augmentation_strength, crop_size)
         self.crop_size, self.batch_size = crop_size, batch_size
-        sizes = [_size(pair) for pair in self.data_set.train]
+        sizes = [image_size(pair) for pair in self.data_set.train]
         self.samples_per_epoch = samples_per_epoch or self._crops_that_cover(sizes)
         self.small = sum(min(size) < crop_size for size in sizes)
         self.num_workers, self.seed = num_workers, seed
+        self.cache_gb = cache_gb
+        self.read: ReadPair = decode
         self.eval_tile = eval_tile
         self.next_epoch = 0
         clean = np.linspace(0, len(self.data_set.train) - 1, train_clean_images).round()
         self.train_clean = [self.data_set.train[int(i)] for i in sorted(set(clean))]
 
     def setup(self, stage: str) -> None:
-        """Refuse to spread fewer images or crops than there are processes."""
+        """Find the decoded pixels; refuse fewer images or crops than there are processes."""
         processes = self._place()[1]
+        self.read = decoded(self.data_set, self.cache_gb, write=False)
         parts = {"val": self.data_set.val, "train_clean": self.train_clean}
         parts["test"] = self.data_set.test
         for split, pairs in parts.items():
@@ -213,6 +221,8 @@ class SegmentationData(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         check_data_set(self.data_set)
+        if self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            decoded(self.data_set, self.cache_gb, write=True)  # each image is read many times
         if self.small:
             print(
                 f"segbench: {self.small} of {len(self.data_set.train)} training images are smaller "
@@ -231,7 +241,7 @@ class SegmentationData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Batches of augmented crops."""
-        crops = TrainCrops(self.data_set.train, self.policy, self.seed)
+        crops = TrainCrops(self.data_set.train, self.policy, self.seed, self.read)
         sampler = EpochSampler(
             len(self.data_set.train),
             self.samples_per_epoch,
@@ -264,7 +274,7 @@ class SegmentationData(pl.LightningDataModule):
 
     def _whole(self, pairs: Sequence[Pair]) -> DataLoader[Sample]:
         return DataLoader(
-            WholeImages(pairs),
+            WholeImages(pairs, self.read),
             batch_size=1,  # sizes may differ
             sampler=ShardSampler(len(pairs), *self._place()),
             num_workers=self.num_workers,
@@ -281,14 +291,6 @@ class SegmentationData(pl.LightningDataModule):
         area = np.mean([width * height for width, height in sizes])
         per_image = max(4, -(-int(area) // self.crop_size**2))
         return max(per_image * len(sizes), self.batch_size)
-
-
-def _size(pair: Pair) -> tuple[int, int]:
-    try:
-        with Image.open(pair.image) as image:
-            return image.size
-    except UNREADABLE as error:
-        raise InputError(f"{pair.image}: not readable as an image ({error})") from None
 
 
 def _sample(image: np.ndarray, mask: np.ndarray, name: str) -> Sample:

@@ -54,11 +54,16 @@ class DataSet:
     test: tuple[Pair, ...]
 
     @cached_property
+    def digests(self) -> dict[Pair, bytes]:
+        """A hash of each pair's name, group, image and mask."""
+        pairs = [*self.train, *self.val, *self.test]
+        with ThreadPoolExecutor() as pool:
+            return dict(zip(pairs, pool.map(_digest_of_pair, pairs), strict=True))
+
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of every image, mask, group and class, whatever the split or the folder."""
-        with ThreadPoolExecutor() as pool:
-            digests = sorted(pool.map(_digest_of_pair, {*self.train, *self.val, *self.test}))
-        everything = repr(self.classes).encode() + b"".join(digests)
+        everything = repr(self.classes).encode() + b"".join(sorted(self.digests.values()))
         return hashlib.blake2b(everything, digest_size=16).hexdigest()
 
 
@@ -80,12 +85,7 @@ def read_data_set(root: Path, folds: int | None = None, fold: int = 0) -> DataSe
         InputError: a folder, file or pair that is missing, a group in two splits, a fold that
             cannot be.
     """
-    if not root.is_dir():
-        raise InputError(
-            f"data.root: {root} is not a folder; give your data set with --data.root, or make "
-            f"synthetic scenes with: segbench data generate --out {root}"
-        )
-    classes = tuple(read_classes(root / "classes.json"))
+    classes = tuple(classes_at(root))
     groups = read_groups(root / "groups.csv")
     listed = [list_pairs(root, split, groups) for split in SPLITS]
     _refuse(line for _, problems in listed for line in problems)
@@ -108,6 +108,20 @@ def read_data_set(root: Path, folds: int | None = None, fold: int = 0) -> DataSe
     return DataSet(root, classes, tuple(train), tuple(val), tuple(test))
 
 
+def classes_at(root: Path) -> list[SegmentationClass]:
+    """The classes of the data set that ``data.root`` names.
+
+    Raises:
+        InputError: there is no such folder, or its classes.json cannot be read.
+    """
+    if not root.is_dir():
+        raise InputError(
+            f"data.root: {root} is not a folder; give your data set with --data.root, or make "
+            f"synthetic scenes with: segbench data generate --out {root}"
+        )
+    return read_classes(root / "classes.json")
+
+
 def read_image(path: Path) -> NDArray[np.uint8]:
     """RGB [H, W, 3], 0..255, the pixels as stored; grey images become three equal channels."""
     # masks know nothing of a camera's rotation tag, so it is not applied to images either
@@ -115,6 +129,15 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     if image is None:
         raise InputError(f"{path}: not readable as an image; replace or remove it and its mask")
     return np.asarray(image, dtype=np.uint8)
+
+
+def image_size(pair: Pair) -> tuple[int, int]:
+    """Width and height in pixels, from the header."""
+    try:
+        with Image.open(pair.image) as image:
+            return image.size
+    except UNREADABLE as error:
+        raise InputError(f"{pair.image}: not readable as an image ({error})") from None
 
 
 class ColorMaskError(InputError):

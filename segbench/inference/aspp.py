@@ -2,7 +2,7 @@
 
 import argparse
 
-from segbench.analysis.aspp import audit, pyramids_of, sizes_in_evaluation
+from segbench.analysis.aspp import audit, maps_in_evaluation, pyramids_of
 from segbench.analysis.questions import rules_of
 from segbench.analysis.study import StudyArm, StudyRuns, read_study
 from segbench.arguments import Arguments, tables_console
@@ -65,10 +65,7 @@ def _measure(
 
 def _idle(study: StudyRuns, arm: StudyArm, pyramid: Pyramid) -> bool:
     side = map_side(arm.seeds[0].runs[0].read_config()["data"]["crop_size"], pyramid.stride)
-    maps = [
-        (map_side(height, pyramid.stride), map_side(width, pyramid.stride))
-        for height, width in sizes_in_evaluation(study, arm)
-    ]
+    maps = maps_in_evaluation(study, arm, pyramid.stride)
     return any(
         (idle(side, side, rate) & (mean_seeing(maps, rate) > 0)).any() for rate in pyramid.rates
     )

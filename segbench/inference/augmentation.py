@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from segbench.analysis.augmentation import explain
@@ -15,7 +14,7 @@ from segbench.analysis.recipes import Recipe, Recipes, recipes_of
 from segbench.analysis.study import read_study
 from segbench.arguments import PICTURE, Arguments, positive, tables_console
 from segbench.data.audit import Policy, audit_policy
-from segbench.data.contact_sheet import overlay_sheet
+from segbench.data.contact_sheet import overlay_sheet, write_sheet
 from segbench.data.dataset import DataSet, read_image, read_mask
 from segbench.data.parallel import watched
 from segbench.errors import InputError
@@ -150,8 +149,7 @@ def _write_sheet(paths: Sequence[Path], recipes: Recipes, data: DataSet) -> None
         ]
     sheet = overlay_sheet(rows, data.classes)
     for path in paths:
-        encoded = cv2.imencode(path.suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-        write_atomic(path, encoded.tobytes())
+        write_sheet(path, sheet)
 
 
 def _options(argv: list[str]) -> argparse.Namespace:

@@ -26,7 +26,7 @@ from segbench.inference.memory import peak_memory
 from segbench.inference.onnx import need_onnx
 from segbench.inference.runtimes import RUNTIMES, Prepared, Runtime, installed
 from segbench.inference.timing import interleaved
-from segbench.models import SegmentationNetwork
+from segbench.models import size_of
 from segbench.runs import RunFolder, find_runs
 from segbench.study.plan import arm_name
 from segbench.timings import Timing, ratio
@@ -119,7 +119,7 @@ def _measure(
     subjects = {}
     for name, runs in watched(found.items(), len(found), "building"):
         network = build_network(runs[0].read_config()).to(device)
-        content = _size(network) | {"macs": macs(network, image)}
+        content = size_of(network) | {"macs": macs(network, image)}
         content["peak_memory_mb"] = peak_memory(partial(network, image), device)
         prepared = {runtime: RUNTIMES[runtime](network) for runtime in options.runtimes}
         files = [one.file_mb for one in prepared.values() if one.file_mb is not None]
@@ -182,12 +182,6 @@ def macs(network: torch.nn.Module, images: torch.Tensor) -> int:
     with FlopCounterMode(display=False) as counter:
         network(images)
     return int(counter.get_total_flops()) // 2
-
-
-def _size(network: SegmentationNetwork) -> dict[str, Any]:
-    parameters = sum(p.numel() for p in network.parameters())
-    buffers = sum(b.numel() for b in network.network.buffers())  # not the constants around it
-    return {"parameters": parameters, "size_mb": (parameters + buffers) * 4 / 1e6}
 
 
 def noise(measured: dict[str, dict[str, Any]]) -> list[str]:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from segbench.inference.onnx import NEEDED, onnx_session, to_onnx
 from segbench.models import SegmentationNetwork
+from segbench.models.folding import folded
 
-Runtime = Literal["eager", "channels_last", "compile", "onnxruntime"]
+Runtime = Literal["eager", "channels_last", "folded", "compile", "onnxruntime"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ def _channels_last(network: SegmentationNetwork) -> Prepared:
     return Prepared(copy.deepcopy(network).to(memory_format=torch.channels_last))
 
 
+def _folded(network: SegmentationNetwork) -> Prepared:
+    return Prepared(folded(network))
+
+
 def _compiled(network: SegmentationNetwork) -> Prepared:
     return Prepared(torch.compile(_channels_last(network).predict))
 
@@ -47,6 +52,7 @@ def _onnxruntime(network: SegmentationNetwork) -> Prepared:
 RUNTIMES: dict[Runtime, Callable[[SegmentationNetwork], Prepared]] = {
     "eager": _eager,
     "channels_last": _channels_last,
+    "folded": _folded,
     "compile": _compiled,
     "onnxruntime": _onnxruntime,
 }
@@ -55,7 +61,7 @@ RUNTIMES: dict[Runtime, Callable[[SegmentationNetwork], Prepared]] = {
 
 def installed() -> list[Runtime]:
     """Those that can be tried here; compile only when asked for: on a CPU it costs a minute."""
-    found: list[Runtime] = ["eager", "channels_last"]
+    found: list[Runtime] = ["eager", "channels_last", "folded"]
     if all(importlib.util.find_spec(name) for name in NEEDED):
         found.append("onnxruntime")
     return found

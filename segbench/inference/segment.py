@@ -14,6 +14,7 @@ from segbench.inference.geotiff import GeoTiff
 from segbench.inference.load import device_called, load_network
 from segbench.inference.pictures import Part, Picture
 from segbench.models import SegmentationNetwork
+from segbench.models.folding import folded
 from segbench.models.tiling import Read, tiled
 from segbench.runs import RunFolder
 from segbench.wording import counted
@@ -36,6 +37,7 @@ def main(argv: list[str]) -> None:
     images = find_images(options.images)
     _check_outputs(images, options.out)
     loaded = load_network(RunFolder(options.run), device)
+    network = folded(loaded.network)
     options.out.mkdir(parents=True, exist_ok=True)
     console = progress_console()
     with (
@@ -50,7 +52,7 @@ def main(argv: list[str]) -> None:
         task = progress.add_task("", total=sum(image.height * image.width for image in images))
 
         def predict(read: Read, height: int, width: int) -> Iterator[Part]:
-            for part in _parts(loaded.network, device, read, height, width, options):
+            for part in _parts(network, device, read, height, width, options):
                 yield part
                 progress.advance(task, part.ids.size)
 

@@ -40,7 +40,7 @@ class ASPP(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = self.pool(x).expand(-1, -1, *x.shape[2:])
+        pooled = self.pool(x).expand(-1, -1, x.shape[2], x.shape[3])
         maps = [branch(x) for branch in self.branches]
         projected: Tensor = self.project(torch.cat([*maps, pooled], dim=1))
         return projected

@@ -81,8 +81,8 @@ class EncoderBackbone(Backbone):
         return list(self.encoder(images)[self.skip :])
 
 
-def build_backbone(name: str, *, width: int, output_stride: int, pretrained: bool) -> Backbone:
-    """``plain`` (of base ``width``) or any smp encoder by name."""
+def build_backbone(name: str, *, width: int, pretrained: bool) -> Backbone:
+    """``plain`` (of base ``width``) or any smp encoder by name, undilated."""
     if name == "plain":
         if pretrained:
             raise InputError(
@@ -90,7 +90,7 @@ def build_backbone(name: str, *, width: int, output_stride: int, pretrained: boo
                 "set it to false, or choose an encoder such as model.backbone=resnet18"
             )
         return PlainBackbone(width)
-    return EncoderBackbone(name, output_stride, pretrained)
+    return EncoderBackbone(name, pretrained=pretrained)
 
 
 def _encoder(name: str, output_stride: int, weights: str | None) -> nn.Module:

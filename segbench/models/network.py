@@ -102,6 +102,13 @@ class SegmentationNetwork(nn.Module):
         return logits
 
 
+def size_of(network: SegmentationNetwork) -> dict[str, Any]:
+    """Its ``parameters``, and with its buffers ``size_mb`` as 32-bit floats."""
+    parameters = sum(p.numel() for p in network.parameters())
+    buffers = sum(b.numel() for b in network.network.buffers())  # not the constants around it
+    return {"parameters": parameters, "size_mb": (parameters + buffers) * 4 / 1e6}
+
+
 def build_model(
     architecture: Architecture, num_classes: int, *, variant: Variant = "standard", **options: Any
 ) -> SegmentationNetwork:

@@ -31,9 +31,7 @@ class UNet(nn.Module):
         pretrained: bool = False,
     ) -> None:
         super().__init__()
-        self.backbone = build_backbone(
-            backbone, width=width, output_stride=32, pretrained=pretrained
-        )
+        self.backbone = build_backbone(backbone, width=width, pretrained=pretrained)
         channels, strides = self.backbone.channels, self.backbone.strides
         self.stride = strides[-1]
         self.ups = nn.ModuleList()

@@ -4,8 +4,7 @@ The report that segbench grew out of proposed them and did not try: separable co
 inverted bottlenecks to make networks faster, skip connections to help the gradient in VGG.
 """
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from itertools import groupby
 from typing import Literal
 
@@ -48,11 +47,9 @@ class InvertedBottleneck(nn.Module):
     twice is enough (and 4 times would cost a UNet two thirds of what it was to save).
     """
 
-    def __init__(
-        self, fan_in: int, fan_out: int, stride: int = 1, dilation: int = 1, expansion: int = 2
-    ) -> None:
+    def __init__(self, fan_in: int, fan_out: int, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
-        wide = expansion * fan_in
+        wide = 2 * fan_in
         self.layers = nn.Sequential(
             nn.Conv2d(fan_in, wide, 1, bias=False),
             nn.BatchNorm2d(wide),
@@ -127,29 +124,12 @@ def _residual(unit: nn.Module) -> nn.Module | None:
     return nn.Sequential(*layers)
 
 
-def _replace(network: nn.Module, new: Callable[[nn.Module], nn.Module | None]) -> int:
-    """Replace the units of a network for which ``new`` has one; how many there were."""
-    replaced = 0
-    for parent, name, unit in list(_units(network)):
-        other = new(unit)
-        if other is not None:
-            setattr(parent, name, other)
-            replaced += 1
-    return replaced
-
-
-def _units(network: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
-    for parent in network.modules():
-        for name, unit in parent.named_children():
-            yield parent, name, unit
-
-
-VARIANTS: dict[Variant, Callable[[nn.Module], int]] = {
-    "separable": partial(_replace, new=_separable),
-    "inverted": partial(_replace, new=_inverted),
-    "residual": partial(_replace, new=_residual),
+VARIANTS: dict[Variant, Callable[[nn.Module], nn.Module | None]] = {
+    "separable": _separable,
+    "inverted": _inverted,
+    "residual": _residual,
 }
-"""Name -> what turns a standard network into it, in place; gives the number of units replaced."""
+"""Name -> what takes the place of a unit of a standard network; None where it stays."""
 
 
 def make_variant(network: nn.Module, variant: Variant) -> None:
@@ -158,7 +138,16 @@ def make_variant(network: nn.Module, variant: Variant) -> None:
     Raises:
         InputError: the network has no part that the variant would change.
     """
-    if variant in VARIANTS and not VARIANTS[variant](network):
+    if variant == "standard":
+        return
+    units = [(parent, *unit) for parent in network.modules() for unit in parent.named_children()]
+    replaced = 0
+    for parent, name, unit in units:
+        other = VARIANTS[variant](unit)
+        if other is not None:
+            setattr(parent, name, other)
+            replaced += 1
+    if not replaced:
         raise InputError(
             f"model.variant: {variant}: this network has no part that it would change; separable "
             "is for networks with 3x3 convolutions, inverted for the plain UNet and for ResNet18 "

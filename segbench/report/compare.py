@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,23 +38,15 @@ def main(argv: list[str]) -> None:
         paid = cost_sentence(contrast, arms.get(contrast.arm), arms.get(contrast.baseline))
         if paid:
             console.print(paid, markup=False)
-    means = {arm.name: [_mean(study, name, arm.name) for name in SCORES] for arm in study.arms}
     if rules.contrasts == "all_pairs":
-        scores = {name: values[list(SCORES).index(rules.metric)] for name, values in means.items()}
-        console.print(verdicts.best_line(contrasts, scores), markup=False)
+        console.print(verdicts.best_line(study, rules, contrasts), markup=False)
     console.print(verdicts.verdict_table(study, rules, contrasts))
-    console.print(verdicts.arm_table(study, (fluctuation(study, a) for a in study.arms), means))
+    console.print(verdicts.arm_table(study, map(partial(fluctuation, study), study.arms)))
     console.print(verdicts.class_table(study, per_class(study, rules)))
     if len(study.arms) > 1:
         console.print(verdicts.convention_table(study))
     _print_curves(console, study)
     _write(options, contrasts)
-
-
-def _mean(study: StudyRuns, score: str, name: str) -> float:
-    (arm,) = (arm for arm in study.arms if arm.name == name)
-    counts = arm.counts()
-    return float(SCORES[score](counts.sum(1)).mean()) if len(counts) else float("nan")
 
 
 def _print_curves(console: Console, study: StudyRuns) -> None:

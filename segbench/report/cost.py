@@ -15,7 +15,7 @@ from segbench.analysis.cost import COSTS, ArmCost, Pick, costs, faster, pick
 from segbench.analysis.study import StudyArm, read_study
 from segbench.arguments import Arguments, file_ending_in, output_file, tables_console
 from segbench.files import as_json, write_atomic
-from segbench.report.verdicts import METRICS, verdict_words
+from segbench.report.verdicts import metric_name, verdict_words
 
 UNITS = {
     "training": {"s": 1.0, "min": 60.0, "h": 3600.0},
@@ -147,7 +147,7 @@ def cost_sentence(
     paid = price(contrast, arm, baseline, runtime)
     if paid is None or contrast.seeds == 0:
         return None
-    metric = METRICS.get(contrast.metric, contrast.metric)
+    metric = metric_name(contrast.metric)
     return f"{paid}, {metric} {contrast.difference:+.3f}: {verdict_words(contrast)}."
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from segbench import metrics
 from segbench.analysis import findings
 from segbench.analysis.anatomy import Errors, look_into
+from segbench.analysis.compare import means_of
 from segbench.analysis.pixels import tasks_of
 from segbench.analysis.study import StudyArm, StudyRuns, read_study
 from segbench.arguments import Arguments, output_file, positive, tables_console
@@ -144,9 +144,7 @@ def best_arm(study: StudyRuns, name: str | None) -> StudyArm:
     if not scored:
         raise InputError(f"{study.folders[0]}: all of its runs diverged")
     if name is None:
-        return max(
-            scored.values(), key=lambda arm: float(metrics.mean_iou(arm.counts().sum(1)).mean())
-        )
+        return max(scored.values(), key=lambda arm: means_of(arm)["mean_iou"])
     if name not in scored:
         raise InputError(f"--arm: {name}; one of {', '.join(scored)}")
     return scored[name]

@@ -10,13 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from segbench import metrics
-from segbench.analysis.compare import (
-    FEW_GROUPS_OF_A_CLASS,
-    Contrast,
-    best_set,
-)
+from segbench.analysis.compare import FEW_GROUPS_OF_A_CLASS, Contrast, best_set, means_of
 from segbench.analysis.curves import CurveDifference, Fluctuation, Overfitting
-from segbench.analysis.questions import Rules
+from segbench.analysis.questions import SCORES, Rules
 from segbench.analysis.stats import FEWEST_GROUPS
 from segbench.analysis.study import StudyArm, StudyRuns
 from segbench.wording import counted
@@ -33,7 +29,7 @@ METRICS = {"mean_iou": "mean IoU", "mean_class_acc": "mean class accuracy", "mea
 
 def sentence(contrast: Contrast, study: StudyRuns) -> str:
     """One contrast in words, with all that a reader needs to weigh it."""
-    metric = METRICS.get(contrast.metric, contrast.metric)
+    metric = metric_name(contrast.metric)
     what = f"{factor_name(contrast.factor)} ({contrast.arm} against {contrast.baseline})"
     of = f" of {network}" if (network := common_network(study)) else ""
     if contrast.seeds == 0:
@@ -98,6 +94,11 @@ def factor_name(factor: str) -> str:
     return " x ".join(FACTORS.get(key, key.rsplit(".", 1)[-1]) for key in factor.split(" x "))
 
 
+def metric_name(metric: str) -> str:
+    """A score as a person calls it."""
+    return METRICS.get(metric, metric)
+
+
 def common_network(study: StudyRuns) -> str:
     """The network that all runs share, or nothing."""
     networks = {arm.network for arm in study.arms}
@@ -107,7 +108,7 @@ def common_network(study: StudyRuns) -> str:
 def verdict_table(study: StudyRuns, rules: Rules, contrasts: Sequence[Contrast]) -> Table:
     """One row per contrast."""
     level = f"{100 * contrasts[0].ci_level:.4g} % interval"
-    table = Table(title=f"{METRICS[rules.metric]} in {escape(str(study.folders[0]))}")
+    table = Table(title=f"{metric_name(rules.metric)} in {escape(str(study.folders[0]))}")
     for column in ("contrast", "difference", level, "verdict", "one seed misleads"):
         table.add_column(column, overflow="fold")
     for c in contrasts:
@@ -117,14 +118,14 @@ def verdict_table(study: StudyRuns, rules: Rules, contrasts: Sequence[Contrast])
     return table
 
 
-def arm_table(study: StudyRuns, arms: Iterable[Fluctuation], means: dict[str, Any]) -> Table:
+def arm_table(study: StudyRuns, arms: Iterable[Fluctuation]) -> Table:
     """Scores of each arm, its clean training score, and how much and why its curves fluctuate."""
     table = Table(title="Arms: mean over seeds; standard deviations of mean IoU by their source")
-    columns = ("arm", "seeds", "mean IoU", "class acc.", "accuracy", "train (clean)", "gap to val")
+    columns = ("arm", "seeds", *map(metric_name, SCORES), "train (clean)", "gap to val")
     for column in (*columns, "SD last epochs", "SD seeds", "SD test images"):
         table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
     for arm, found in zip(study.arms, arms, strict=True):
-        scores = [f"{value:.3f}" for value in means[arm.name]]
+        scores = [f"{value:.3f}" for value in means_of(arm).values()]
         seeds = str(len(arm.seeds)) + (f" ({arm.diverged} diverged)" if arm.diverged else "")
         spreads = (found.within, found.between, found.images)
         table.add_row(
@@ -183,12 +184,12 @@ def convention_table(study: StudyRuns) -> Table:
 
 
 def curve_lines(differences: Iterable[CurveDifference], arms: Iterable[Overfitting]) -> list[str]:
-    """What the curves show, in words."""
+    """What the curves show, in words; epochs count from 1, as on the axes of figures."""
     lines = []
     for d in differences:
         if d.ahead_from is not None:
             ahead, behind = (d.arm, d.baseline) if d.mean[-1] > 0 else (d.baseline, d.arm)
-            lines.append(f"on val, {ahead} is ahead of {behind} from epoch {d.ahead_from} on")
+            lines.append(f"on val, {ahead} is ahead of {behind} from epoch {d.ahead_from + 1} on")
         turns = np.flatnonzero(np.diff(np.sign(d.mean)))
         if d.ahead_from is None and len(d.mean) > 1:
             lines.append(
@@ -198,7 +199,7 @@ def curve_lines(differences: Iterable[CurveDifference], arms: Iterable[Overfitti
     for found in arms:
         if found.onset is not None:
             lines.append(
-                f"{found.arm} overfits from epoch {found.onset}: val falls by {found.lost:.3f} "
+                f"{found.arm} overfits from epoch {found.onset + 1}: val falls by {found.lost:.3f} "
                 "by the end while the clean training score rises"
             )
     return lines
@@ -242,9 +243,9 @@ def _machines(arms: Iterable[StudyArm]) -> set[str]:
     return {str([record["hardware"][key] for key in keys]) for record in records}
 
 
-def best_line(contrasts: Sequence[Contrast], means: dict[str, float]) -> str:
+def best_line(study: StudyRuns, rules: Rules, contrasts: Sequence[Contrast]) -> str:
     """The arms among which the best one is."""
-    names = best_set(contrasts, means)
+    names = best_set(contrasts, {arm.name: means_of(arm)[rules.metric] for arm in study.arms})
     rest = f"; not shown to be worse: {', '.join(names[1:])}" if names[1:] else ""
     return f"highest mean: {names[0]}{rest}"
 

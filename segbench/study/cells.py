@@ -15,6 +15,7 @@ from segbench.study.plan import Plan, find_cells
 from segbench.study.spec import Cell, Sweep
 
 LOGS = "logs"
+PATIENCE = 30.0  # seconds that a run is given to save where it is
 
 
 class State(StrEnum):
@@ -88,11 +89,11 @@ class CellProcess:
         self.claim.release()
         return True
 
-    def stop(self, patience: float = 30) -> None:
-        """SIGTERM, upon which a run saves where it is, then SIGKILL after ``patience`` seconds."""
+    def stop(self) -> None:
+        """SIGTERM, upon which a run saves where it is; SIGKILL where that takes too long."""
         self.process.terminate()
         try:
-            self.process.wait(patience)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

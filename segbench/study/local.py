@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from segbench.data.parallel import cores
 from segbench.study.cells import CellProcess, StudyCells, start_cell
 from segbench.study.progress import StudyProgress
 from segbench.study.spec import Sweep
@@ -90,14 +91,8 @@ def places(workers: int | None) -> list[dict[str, str]]:
         if gpus:
             slot["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
         if count > 1 and "OMP_NUM_THREADS" not in os.environ:
-            slot["OMP_NUM_THREADS"] = str(max(1, _cores() // count))
+            slot["OMP_NUM_THREADS"] = str(max(1, cores() // count))
     return slots
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:

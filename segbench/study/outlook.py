@@ -1,5 +1,8 @@
-"""What a plan can see before anything is trained: STATISTICS in the docs, "Before training"."""
+"""What a plan can see before anything is trained."""
 
+import math
+
+from segbench.data.survey.findings import GROUPS_FOR_A_VERDICT
 from segbench.study.cells import StudyCells
 from segbench.study.plan import arms_of, pairs, seeds_of
 from segbench.study.progress import START_UP
@@ -11,8 +14,6 @@ SEED_SDS = (0.005, 0.01, 0.02)
 
 def outlook(runs: StudyCells) -> str:
     """The plan in words: its size, the smallest difference it can see, and the hours it takes."""
-    from segbench.analysis.stats import FEWEST_GROUPS, detectable_difference
-
     plan, data = runs.plan.content["plan"], runs.plan.content["data"]
     cells, missing = runs.plan.cells, runs.missing()
     seeds = seeds_of(cells)
@@ -21,8 +22,7 @@ def outlook(runs: StudyCells) -> str:
         f"{runs.plan.path}: {counted(len(cells), 'run')} ({len(missing)} missing), "
         f"{counted(seeds, 'seed')}; "
         f"tested on {counted(data['images'], 'image')} in {counted(data['groups'], 'group')}; "
-        f"{counted(contrasts, 'contrast')} against "
-        f" a margin of {plan['margin']}"
+        f"{counted(contrasts, 'contrast')} against a margin of {plan['margin']}"
     ]
     if runs.plan.content["method"] == "random":
         lines.append("a random search: it is judged on val, and no verdict comes of it")
@@ -36,13 +36,30 @@ def outlook(runs: StudyCells) -> str:
             f"it can see, {plan['power']:.0%} of the time, a difference in mean IoU of "
             f"{', '.join(parts)}; this counts the seeds alone, the sample of images adds to it"
         )
-    if data["groups"] < FEWEST_GROUPS:
+    if data["groups"] < GROUPS_FOR_A_VERDICT:
         lines.append(
             f"{counted(data['groups'], 'group')} of test images: too few to speak of other images "
-            f"(it takes {FEWEST_GROUPS}): verdicts hold for this test set only; or give --folds"
+            f"(it takes {GROUPS_FOR_A_VERDICT}): verdicts hold for this test set only; or give "
+            "--folds"
         )
     lines.append(_hours(runs))
     return "\n".join(lines)
+
+
+def detectable_difference(seed_sd: float, seeds: int, alpha: float, power: float) -> float:
+    """The smallest difference of two arms on the same images that a study finds with ``power``.
+
+    Args:
+        seed_sd: standard deviation of one arm's score between seeds.
+        seeds: of each arm, at least 2.
+        alpha: level of the two-sided test, shared out over looks and contrasts already.
+        power: probability of finding it.
+    """
+    from scipy.special import stdtrit  # costs a while
+
+    df = 2 * (seeds - 1)  # Welch and Satterthwaite's, for two arms of one spread
+    quantiles = stdtrit(df, 1 - alpha / 2) + stdtrit(df, power)
+    return float(math.sqrt(2 * seed_sd**2 / seeds) * quantiles)
 
 
 def _hours(runs: StudyCells) -> str:

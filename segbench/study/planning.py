@@ -12,8 +12,16 @@ from segbench.runs import find_runs, fingerprint
 from segbench.study.plan import FORMAT, Plan, arms_of, hash_of_extension, pairs, read_plan
 from segbench.study.spec import Cell, Sweep
 
-OPTIONS = ("contrasts", "margin", "alpha", "power", "looks", "paired", "estimand")
-"""What a sweep file's ``plan`` may set; docs/STATISTICS.md says what each means."""
+OPTIONS: dict[str, Callable[[Any], bool]] = {
+    "contrasts": lambda v: v in ("baseline", "all_pairs") or (isinstance(v, list) and v != []),
+    "margin": lambda v: _number(v) and 0 < v < 1,
+    "alpha": lambda v: _number(v) and 0 < v < 0.5,
+    "power": lambda v: _number(v) and 0.5 <= v < 1,
+    "looks": lambda v: isinstance(v, list) and len(v) > 0 and all(type(n) is int for n in v),
+    "paired": lambda v: isinstance(v, bool),
+    "estimand": lambda v: v in ("method", "test_set", "checkpoints"),
+}
+"""What a sweep file's ``plan`` may set, and to what; docs/STATISTICS.md says what each means."""
 
 
 def plan_study(sweep: Sweep, folder: Path, data: dict[str, Any], after: bool = False) -> Plan:
@@ -147,19 +155,10 @@ def _options(sweep: Sweep) -> dict[str, Any]:
         raise InputError(
             f"{sweep.path}: plan: {given}; give keys with values, as contrasts: all_pairs"
         )
-    allowed: dict[str, Callable[[Any], bool]] = {
-        "contrasts": lambda v: v in ("baseline", "all_pairs") or (isinstance(v, list) and v != []),
-        "margin": lambda v: _number(v) and 0 < v < 1,
-        "alpha": lambda v: _number(v) and 0 < v < 0.5,
-        "power": lambda v: _number(v) and 0.5 <= v < 1,
-        "looks": lambda v: isinstance(v, list) and len(v) > 0 and all(type(n) is int for n in v),
-        "paired": lambda v: isinstance(v, bool),
-        "estimand": lambda v: v in ("method", "test_set", "checkpoints"),
-    }
     for key, value in given.items():
-        if key not in allowed:
+        if key not in OPTIONS:
             raise InputError(f"{sweep.path}: plan.{key}: no such key; one of {', '.join(OPTIONS)}")
-        if not allowed[key](value):
+        if not OPTIONS[key](value):
             raise InputError(f"{sweep.path}: plan.{key}: {value} cannot be")
     return dict(given)
 

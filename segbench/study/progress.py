@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from types import TracebackType
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
@@ -25,9 +25,9 @@ class StudyProgress:
     Scores of the test set are not shown: a study is looked at when its plan says so.
     """
 
-    def __init__(self, runs: StudyCells, workers: int, console: Console | None = None) -> None:
+    def __init__(self, runs: StudyCells, workers: int) -> None:
         self.runs, self.workers = runs, workers
-        self.console = console or progress_console()
+        self.console = progress_console()
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
         self.running: dict[str, float] = {}
         self.ended: set[str] = set()

@@ -18,7 +18,14 @@ import yaml
 from segbench.claim import Claim
 from segbench.errors import InputError
 from segbench.files import write_atomic
-from segbench.logged import remember_run
+from segbench.logged import (
+    ARTIFACT_OF_RUN,
+    ARTIFACT_OF_TEST_SET,
+    STUDY,
+    SWEEP,
+    VARIES,
+    remember_run,
+)
 from segbench.online import need_wandb_server, wandb_server
 from segbench.runs import RunFolder
 from segbench.study.cells import LOGS, STATES, StudyCells
@@ -54,7 +61,7 @@ def run_wandb(
     if unassigned:
         _run_agents(runs, path, slots[: len(unassigned)], sweep)
     entity, project, identity = path.split("/")
-    member = {"WANDB_ENTITY": entity, "WANDB_PROJECT": project, "WANDB_SWEEP_ID": identity}
+    member = {"WANDB_ENTITY": entity, "WANDB_PROJECT": project, SWEEP: identity}
     try:
         _wait_for_others(runs.plan, path)
         pull_sweep(path, folder)
@@ -90,18 +97,16 @@ def pull_sweep(path: str, folder: Path) -> tuple[int, int]:
     folder.mkdir(parents=True, exist_ok=True)
     for run in sweep.runs:
         for artifact in run.logged_artifacts():
-            match artifact.type:
-                case "segbench-run":
-                    target = folder / _plain(str(artifact.metadata["folder"]), path)
-                    if _complete(target):
-                        there += 1
-                    else:
-                        _fetch(artifact, target)
-                        remember_run(RunFolder(target), "/".join(run.path))
-                        fetched += 1
-                case "segbench-test-set":
-                    if not (folder / "test" / "data").exists():
-                        _fetch(artifact, folder / "test")
+            if artifact.type == ARTIFACT_OF_RUN:
+                target = folder / _plain(str(artifact.metadata["folder"]), path)
+                if _complete(target):
+                    there += 1
+                else:
+                    _fetch(artifact, target)
+                    remember_run(RunFolder(target), "/".join(run.path))
+                    fetched += 1
+            elif artifact.type == ARTIFACT_OF_TEST_SET and not (folder / "test" / "data").exists():
+                _fetch(artifact, folder / "test")
     content = _content(sweep.config)
     # what a server drew at random only its runs know
     if (fetched or there) and content["method"] == "grid" and not (folder / "study.yaml").exists():
@@ -165,8 +170,8 @@ def _run_agents(runs: StudyCells, path: str, slots: list[dict[str, str]], sweep:
     here = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     # the agents' runs fail or not for themselves: none of them stops an agent
     here |= {"WANDB_AGENT_DISABLE_FLAPPING": "true", "WANDB_AGENT_MAX_INITIAL_FAILURES": "1000000"}
-    here |= {"SEGBENCH_STUDY": str(runs.plan.folder.resolve()), PARENT: str(os.getpid())}
-    here |= {"SEGBENCH_VARIES": ",".join(sweep.varied)}
+    here |= {STUDY: str(runs.plan.folder.resolve()), VARIES: ",".join(sweep.varied)}
+    here |= {PARENT: str(os.getpid())}
     command = [sys.executable, "-m", "segbench.study.leash", sys.executable, "-m", "wandb"]
     command += ["agent", "--forward-signals", path]
     agents = []

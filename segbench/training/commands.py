@@ -15,16 +15,18 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from segbench.data.check import check_data_set
 from segbench.errors import InputError
+from segbench.logged import SWEEP
 from segbench.runs import RunFolder, free_path
 from segbench.task import DivergedError
 from segbench.training.checkpoints import best_and_last
 from segbench.training.config import SegbenchCLI
 from segbench.training.context import idle_rates
 from segbench.training.pictures import make_prediction_folders
+from segbench.training.precision import slow_precision
 from segbench.training.progress import EpochProgress
 from segbench.training.randomness import EpochSeed
 from segbench.training.recorder import FitRecorder, PredictionWriter, TestRecorder
-from segbench.training.resume import SWEEP, changed_keys, checkpoint, claimed, load_weights
+from segbench.training.resume import changed_keys, checkpoint, claimed, load_weights
 
 
 def fit(argv: list[str]) -> None:
@@ -43,8 +45,7 @@ def _fit(cli: SegbenchCLI, run: RunFolder, arm: dict[str, Any]) -> None:
     if start is not None:
         load_weights(cli.model, start)  # are they this network's?
     check_data_set(cli.datamodule.data_set)  # before anything is written or logged
-    if (warning := idle_rates(cli.model.network, cli.datamodule.crop_size)) and _first_process():
-        print(f"segbench: {warning}", file=sys.stderr)
+    _warn(idle_rates(cli.model.network, cli.datamodule.crop_size))
     config = yaml.safe_load(cli.config_text)
     recorder = FitRecorder(run, config, cli.config_text, arm)
     callbacks: list[Any] = [EpochSeed(config["seed_everything"])]
@@ -63,6 +64,7 @@ def _fit(cli: SegbenchCLI, run: RunFolder, arm: dict[str, Any]) -> None:
     trainer = cli.trainer_for(
         callbacks=callbacks, logger=loggers, default_root_dir=str(run.path.parent)
     )
+    _warn(slow_precision(trainer))
     try:
         trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
         load_weights(cli.model, run.best)
@@ -80,6 +82,11 @@ def _fit(cli: SegbenchCLI, run: RunFolder, arm: dict[str, Any]) -> None:
     _log_run_folder(loggers, run, trainer)
     if trainer.is_global_zero:
         _say_goodbye(run)
+
+
+def _warn(of: str | None) -> None:
+    if of is not None and _first_process():
+        print(f"segbench: {of}", file=sys.stderr)
 
 
 def _log_run_folder(loggers: list[Any], run: RunFolder, trainer: Trainer) -> None:
@@ -190,7 +197,7 @@ def _say_goodbye(run: RunFolder) -> None:
     test = record["scores"].get("test", {}).get("mean_iou")
     print(
         f"{run.path}: {'not tested' if test is None else f'test mean IoU {test:.3f}'}, "
-        f"val {record['scores']['val']['mean_iou']:.3f} at epoch {record['best_epoch']}; "
+        f"val {record['scores']['val']['mean_iou']:.3f} at epoch {record['best_epoch'] + 1}; "
         f"{record['steps']} steps in {seconds['fit']:.0f} s, "
         f"{record['parameters'] / 1e6:.1f} M parameters\n"
         f"all runs beside it: segbench runs {run.path.parent}"

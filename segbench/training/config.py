@@ -11,8 +11,8 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from segbench.data.classes import read_classes
 from segbench.data.datamodule import SegmentationData
+from segbench.data.dataset import classes_at
 from segbench.errors import InputError
 from segbench.reading import parse_yaml, read_yaml
 from segbench.runs import MACHINE, OUTSIDE_THE_RESULT
@@ -228,12 +228,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _count_classes(root: str) -> int:
-    if not Path(root).is_dir():
-        raise InputError(
-            f"data.root: {root} is not a folder; give your data set with --data.root, or make "
-            f"synthetic scenes with: segbench data generate --out {root}"
-        )
-    return len(read_classes(Path(root) / "classes.json"))
+    return len(classes_at(Path(root)))
 
 
 def _one_line(error: ArgumentError, parser: LightningArgumentParser) -> InputError:

@@ -13,11 +13,11 @@ import torch
 import torch.distributed
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback, Checkpoint
-from torch import nn
 
 from segbench import metrics
 from segbench.data.datamodule import SegmentationData
 from segbench.files import write_atomic
+from segbench.models import SegmentationNetwork, size_of
 from segbench.runs import OUTSIDE_THE_RESULT, RunFolder, TestCounts, fingerprint
 from segbench.task import DivergedError
 from segbench.training import provenance
@@ -60,15 +60,13 @@ class FitRecorder(Checkpoint):
             return
         data: SegmentationData = trainer.datamodule  # type: ignore[attr-defined]
         network = pl_module.network
-        assert isinstance(network, nn.Module)
+        assert isinstance(network, SegmentationNetwork)
         data_fingerprint = data.data_set.fingerprint
         store_test_set(self.run.study_test, data.data_set.test, data_fingerprint)
         self.run.checkpoints.mkdir(parents=True, exist_ok=True)
         if self.run.record.exists():  # a run that goes on is still that of its first command
             self.record["arm"] = self.run.read_record()["arm"]
         write_atomic(self.run.config, self.config_text)
-        parameters = sum(p.numel() for p in network.parameters())
-        buffers = sum(b.numel() for b in network.buffers())
         self.record |= {
             "seed": self.config["seed_everything"],
             "classes": [asdict(c) for c in data.classes],
@@ -76,8 +74,7 @@ class FitRecorder(Checkpoint):
             "git_commit": provenance.git_commit(),
             "versions": provenance.versions(),
             "hardware": provenance.hardware(trainer),
-            "parameters": parameters,
-            "size_mb": (parameters + buffers) * 4 / 1e6,  # as 32-bit floats
+            **size_of(network),
             "fingerprints": {
                 "data": data_fingerprint,
                 "config": fingerprint(_without(self.config, OUTSIDE_THE_RESULT)),

@@ -13,20 +13,12 @@ from torch import nn
 
 from segbench.claim import Claim
 from segbench.errors import InputError
+from segbench.logged import STUDY, SWEEP, VARIES
 from segbench.models.weights import read_checkpoint
 from segbench.runs import OUTSIDE_THE_RESULT, RunFolder, cell_name, free_path
 
 CHILD = "SEGBENCH_RUN_DIR"
 """Tells the processes that Lightning starts for further devices where the run lies."""
-
-SWEEP = "WANDB_SWEEP_ID"
-"""Set by W&B's agent: the run is one of a sweep."""
-
-STUDY = "SEGBENCH_STUDY"
-"""Where the runs of that sweep go; by default runs/<sweep>."""
-
-VARIES = "SEGBENCH_VARIES"
-"""The keys that name a run of it; an agent started by hand cannot tell them from constants."""
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 
 from segbench.data.datamodule import SegmentationData
-from segbench.logged import logged_as, remember_run
+from segbench.logged import ARTIFACT_OF_RUN, ARTIFACT_OF_TEST_SET, logged_as, remember_run
 from segbench.online import wandb_server
 from segbench.overlays import EXAMPLES, PANELS, Example, overlays
 from segbench.runs import RunFolder
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 FINISH_TIMEOUT = "300"
 """Seconds that a run's end waits for its uploads; what is left can be sent with wandb sync."""
 
-ARTIFACT_OF_RUN, ARTIFACT_OF_TEST_SET = "segbench-run", "segbench-test-set"
 NOT_UPLOADED = ("checkpoints", "wandb")
 
 

@@ -17,7 +17,7 @@ from studies_on_paper import plan_of, write_run
 from segbench import metrics
 from segbench.analysis import stats
 from segbench.analysis.compare import best_set, compare, per_class
-from segbench.analysis.questions import questions, rules_of
+from segbench.analysis.questions import SCORES, questions, rules_of
 from segbench.analysis.study import read_study
 from segbench.errors import InputError
 from segbench.report.verdicts import warnings_of
@@ -143,6 +143,26 @@ def test_what_is_asked_for_afterwards_is_called_post_hoc(segbench: Segbench, tmp
     assert set(verdict["post_hoc"]) == {"margin", "metric", "paired"}
     assert verdict["margin"] == 0.05
     assert "[post hoc:" in segbench("compare", folder, "--alpha=0.1")
+
+
+def test_a_new_score_of_counts_needs_no_more_than_its_name(
+    segbench: Segbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As docs/EXTENDING.md promises: every table, under the right head."""
+    monkeypatch.setitem(
+        SCORES, "share_of_7", lambda counts: counts[..., 7].sum(-1) / counts.sum((-2, -1))
+    )
+    counts = simulated(2, 3, 20)
+    folder = study_of(tmp_path / "s", counts, ["none", "full"], contrasts="all_pairs")
+    printed = segbench("compare", folder, "--metric=share_of_7", "--json=v.json")
+    (verdict,) = json.loads(Path("v.json").read_text())
+    totals = counts.sum(2)
+    means = (totals[..., 7].sum(-1) / totals.sum((-2, -1))).mean(1)
+    assert verdict["difference"] == pytest.approx(means[1] - means[0])
+    assert "highest mean: " in printed
+    arms = printed[printed.index("Arms: mean over seeds") :].splitlines()[1:]
+    head, row = ([cell.strip() for cell in arms[i].replace("┃", "│").split("│")] for i in (1, 4))
+    assert (row[1], row[head.index("share_of_7")]) == ("full", f"{means[1]:.3f}")
 
 
 def test_looks_share_alpha(tmp_path: Path):
@@ -318,8 +338,8 @@ def test_curves_say_who_is_ahead_from_when_and_who_overfits(segbench: Segbench, 
             write_run(folder, {FACTOR: value}, seed, one, val=np.add(val, 0.002 * seed))
     plan_of(folder, {FACTOR: ["none", "full"]}, 3)
     printed = " ".join(segbench("compare", folder).split())
-    assert "on val, full is ahead of none from epoch 3 on" in printed
-    assert "none overfits from epoch 2: val falls by 0.300" in printed
+    assert "on val, full is ahead of none from epoch 4 on" in printed
+    assert "none overfits from epoch 3: val falls by 0.300" in printed
     assert "full overfits" not in printed
 
 

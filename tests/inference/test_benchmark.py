@@ -89,6 +89,8 @@ def test_a_benchmark_is_in_every_run_folder(segbench: Segbench, networks: Path):
     assert narrow is not None
     assert wide is not None
     assert wide["size"] == [64, 96]
+    record = find_runs(networks)[0].read_record()
+    assert all(wide[key] == record[key] for key in ("parameters", "size_mb"))
     assert wide["macs"] == macs(build_model("unet", 8, width=8).eval(), torch.zeros(1, 3, 64, 96))
     assert narrow["parameters"] == sum(
         p.numel() for p in build_model("unet", 8, width=4).parameters()

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -17,7 +18,10 @@ from painted import ROAD, WATER, Ids, study_of_networks
 from PIL import Image
 from studies_on_paper import plan_of
 
-from segbench.report.page.pictures import vote
+from segbench.report.page.pictures import majority
+from segbench.study import planning
+from segbench.study.commands import _sweep_options
+from segbench.study.spec import Sweep, read_sweep
 
 Segbench = Callable[..., str]
 
@@ -129,6 +133,52 @@ def test_a_study_is_told_from_verdict_to_provenance(segbench: Segbench, study: P
     assert "Latency and memory are not measured" in page.text["painted-cost"]
 
 
+def test_the_command_that_makes_a_study_again_asks_for_the_same_cells(
+    segbench: Segbench, study: Path, tmp_path: Path
+):
+    """With the options that it was made with: seeds, folds, keys of all types."""
+    options = {"model.backbone": None, "model.aspp": True, "model.aspp_rates": [1, 2]}
+    sweep = tmp_path / "my sweep.yaml"
+    content = {
+        "method": "grid",
+        "parameters": {
+            "data.augmentation": {"values": ["none", "full"]},
+            "seed_everything": {"values": [0, 1, 2, 3, 4]},
+        },
+        "command": ["segbench", "fit", "--config", "${args_json}"],
+    }
+    sweep.write_text(yaml.safe_dump(content))
+    made = read_sweep(sweep, options, seeds=2, folds=3)
+    planning.plan_study(made, study, planning.tested_in(study)).write()
+    segbench("report", study)
+    provenance = Page(study / "report.html").text["painted-provenance"]
+    (line,) = re.findall("segbench sweep .*", provenance)
+    again = asked_by(shlex.split(line)[2:])
+    assert again.cells() == made.cells()
+
+
+def test_a_study_that_was_pulled_is_pulled_again(segbench: Segbench, study: Path):
+    content = {
+        "method": "grid",
+        "parameters": {
+            "config": {"values": ["good.yaml", "swapped.yaml"]},
+            "seed_everything": {"values": [0, 1, 2]},
+        },
+        "command": ["segbench", "fit", "--config", "${args_json}"],
+    }
+    sweep = Sweep(Path("me/roofs/abc"), content)
+    planning.plan_study(sweep, study, planning.tested_in(study), after=True).write()
+    segbench("report", study)
+    provenance = Page(study / "report.html").text["painted-provenance"]
+    assert f"segbench pull me/roofs/abc --out {study}" in provenance
+    assert "segbench sweep" not in provenance
+
+
+def asked_by(argv: list[str]) -> Sweep:
+    given, constants = _sweep_options(argv)
+    return read_sweep(given.file, constants, given.seeds, given.folds)
+
+
 def test_the_page_asks_nobody_for_anything(segbench: Segbench, study: Path):
     segbench("report", study, "--out", "page.html")
     page = Page(Path("page.html"))
@@ -182,7 +232,7 @@ def test_the_vote_of_seeds_is_the_commonest_class():
     rng = np.random.default_rng(0)
     said = rng.integers(0, 4, (5, 6, 7), dtype=np.uint8)
     brute = [[np.bincount(said[:, y, x]).argmax() for x in range(7)] for y in range(6)]
-    assert (vote(said) == brute).all()
+    assert (majority(said) == brute).all()
 
 
 def test_between_looks_there_is_no_verdict(segbench: Segbench, study: Path):
@@ -245,7 +295,7 @@ def test_names_of_users_are_text(segbench: Segbench, study: Path):
     text = "".join(page.text.values())
     for name in [*HOSTILE[:6], *HOSTILE[8:19], "<i>study"]:
         assert name in text, name
-    assert not [tag for tag, _ in page.tags if tag in ("svg", "b" * 2, "i" * 2, "iframe", "object")]
+    assert not [tag for tag, _ in page.tags if tag in ("svg", "iframe", "object")]
     assert not [a for _, a in page.tags for key in a if key.startswith("on")]
     assert len([tag for tag, _ in page.tags if tag == "script"]) == 2 + len(page.content)
 

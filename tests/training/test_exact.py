@@ -40,8 +40,16 @@ def undisturbed(segbench: Segbench, scenes: Path) -> RunFolder:
         ("--data.num_workers=2",),
         ("--trainer.enable_progress_bar=false",),
         ("--keep_freed_memory=false",),
+        ("--data.cache_gb=0",),
+        ("--data.cache_gb=0", "--data.num_workers=2"),
     ],
-    ids=["workers", "no progress bar", "malloc as it is"],
+    ids=[
+        "workers",
+        "no progress bar",
+        "malloc as it is",
+        "decoded anew",
+        "decoded anew by workers",
+    ],
 )
 def test_how_a_run_runs_does_not_change_it(
     undisturbed: RunFolder, segbench: Segbench, scenes: Path, how: tuple[str, ...]

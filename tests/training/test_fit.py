@@ -168,6 +168,7 @@ def test_every_config_trains_two_steps(config: Path, segbench: Segbench, scenes:
     (run,) = find_runs(Path("runs") / scenes.name)
     assert run.read_record()["steps"] == 2
     assert printed.startswith(f"{run.path}: test mean IoU")
+    assert " at epoch 1; 2 steps" in printed  # people count from 1
     table = segbench("runs", f"runs/{scenes.name}")
     assert run.path.name in table
     assert f"{run.read_record()['scores']['test']['mean_iou']:.3f}" in table

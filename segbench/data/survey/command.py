@@ -3,13 +3,12 @@
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
 from segbench.arguments import PICTURE, Arguments, output_file, tables_console
-from segbench.data.contact_sheet import overlay_sheet
+from segbench.data.contact_sheet import overlay_sheet, write_sheet
 from segbench.data.dataset import SPLITS, read_image, read_mask
 from segbench.data.survey.duplicates import BITS, NEAR
 from segbench.data.survey.survey import Survey, survey
@@ -98,6 +97,4 @@ def _write_sheet(path: Path, found: Survey) -> None:
         pairs = [looks[place].pair for place in places]
         if pairs:
             rows[split] = [(read_image(pair.image), read_mask(pair.mask)) for pair in pairs]
-    sheet = overlay_sheet(rows, found.classes)
-    encoded = cv2.imencode(path.suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-    write_atomic(path, encoded.tobytes())
+    write_sheet(path, overlay_sheet(rows, found.classes))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segbench.analysis.anatomy import look_into
 from segbench.analysis.aspp import pyramids_of
+from segbench.analysis.compare import means_of
 from segbench.analysis.pixels import tasks_of
 from segbench.analysis.questions import completed_look, rules_of
 from segbench.analysis.recipes import recipes_of
@@ -133,4 +134,4 @@ def _errors(name: str, study: StudyRuns, asked: Asked) -> Section:
 
 
 def _score(arm: StudyArm) -> float:
-    return sections.means_of(arm)[0]
+    return means_of(arm)["mean_iou"]

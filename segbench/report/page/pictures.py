@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segbench.analysis.errors import Flow
-from segbench.analysis.pixels import Area, Task, by_image, places_of, read_ids
+from segbench.analysis.pixels import Area, Task, by_image, how_many, places_of, read_ids
 from segbench.analysis.segments import Ids, kinds, look_at
 from segbench.analysis.study import StudyRuns
 from segbench.data.classes import IGNORE
@@ -45,7 +45,7 @@ def gallery(
 ) -> Gallery | None:
     """The worst places of the largest confusions of the first arm, as every arm sees them.
 
-    A prediction is the vote of an arm's seeds; ties go to the lower class id.
+    A prediction is what most of an arm's seeds say; ties go to the lower class id.
 
     Args:
         name: of the gallery, for links.
@@ -107,8 +107,8 @@ def layers_of(job: Job, colors: Colors, width: float) -> list[tuple[int, Layers]
     for arm, task in job.tasks.items():
         said = np.stack([read_ids(path, shape) for path in task.predictions])
         if task is main:
-            wrong = (255 * (1 - (said != truth.ids).mean(0))).astype(np.uint8)
-        votes[arm] = vote(said)
+            agreed = (255 * (how_many(said, truth.ids) / len(said))).astype(np.uint8)
+        votes[arm] = majority(said)
         errors[arm] = (kinds(truth, votes[arm], width) + 1).astype(np.uint8)
     made = []
     for number, place in job.places:
@@ -124,7 +124,7 @@ def layers_of(job: Job, colors: Colors, width: float) -> list[tuple[int, Layers]
                     truth=place.truth,
                     image_source=photo(image[box]),
                     truth_source=indexed(truth.ids[box], colors),
-                    agreement_source=grey(wrong[box]),
+                    agreement_source=grey(agreed[box]),
                     predictions={arm: indexed(one[box], colors) for arm, one in votes.items()},
                     errors={
                         arm: indexed(one[box], dict(enumerate(KINDS)))
@@ -136,15 +136,20 @@ def layers_of(job: Job, colors: Colors, width: float) -> list[tuple[int, Layers]
     return made
 
 
-def vote(said: Ids) -> Ids:
+def majority(said: Ids) -> Ids:
     """What most of the seeds say [H, W], of class ids [S, H, W]."""
     if len(said) < 3:
         return np.asarray(said[0])
-    most, count = said[0].copy(), np.zeros(said.shape[1:], dtype=np.uint8)
-    for k in np.unique(said):
-        number = (said == k).sum(0, dtype=np.uint8)
-        more = number > count
-        most[more], count[more] = k, number[more]
+    open_ = np.flatnonzero(said.max(0) != said.min(0))
+    choices = said.reshape(len(said), -1).take(open_, axis=1)
+    count = np.zeros(len(open_), dtype=np.uint16)
+    winners = np.zeros(len(open_), dtype=np.uint8)
+    for k in np.flatnonzero(np.bincount(choices.ravel(), minlength=256)).tolist():
+        number = how_many(choices, k)
+        np.copyto(winners, k, where=number > count)
+        np.maximum(count, number, out=count)
+    most = said[0].copy()
+    most.ravel()[open_] = winners
     return np.asarray(most)
 
 

@@ -1,8 +1,9 @@
 """What a chapter rests on, and how to have it again."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
 from typing import Any
 
 from rich.markup import escape
@@ -13,6 +14,7 @@ from segbench.report.page.pictures import css
 from segbench.report.runs_table import runs_table
 from segbench.runs import RunFolder
 from segbench.study.plan import Plan
+from segbench.study.spec import FOLD, SEED
 
 Record = Mapping[str, Any]
 
@@ -100,14 +102,32 @@ def _commands(
 ) -> Iterator[str]:
     where = " ".join(quote(str(folder)) for folder in folders)
     if plan is not None:
-        given = [
-            f" --{key} {quote(str(one['value']))}"
-            for key, one in plan.content["parameters"].items()
-            if "value" in one
-        ]
-        sweep = quote(str(plan.content["sweep"]))
-        yield f"segbench sweep {sweep}{''.join(given)} --out {quote(str(folders[0]))}"
+        sweep, out = str(plan.content["sweep"]), quote(str(folders[0]))
+        pulled = plan.content["plan"]["made"] == "after the runs"
+        words = ["pull", sweep] if pulled else ["sweep", sweep, *_given(plan)]
+        yield f"segbench {join(words)} --out {out}"
     yield f"segbench compare {where}"
     yield f"segbench report {where}"
     if runs:
         yield f"segbench fit --config {quote(str(runs[0].config))}  # one run again"
+
+
+def _given(plan: Plan) -> list[str]:
+    """The options of ``segbench sweep`` that make the plan's parameters from its file again."""
+    parameters = dict(plan.content["parameters"])
+    words = []
+    if _counts_up(seeds := parameters[SEED].get("values")):
+        words += ["--seeds", str(len(seeds))]
+    if _counts_up(folds := parameters.get(FOLD, {}).get("values")) and "data.folds" in parameters:
+        words += ["--folds", str(len(folds))]
+        del parameters["data.folds"]
+    for key, given in parameters.items():
+        if "value" in given:
+            value = given["value"]
+            words += [f"--{key}", value if isinstance(value, str) else json.dumps(value)]
+    return words
+
+
+def _counts_up(values: list[Any] | None) -> bool:
+    """Whether they are 0, 1, 2, ... as --seeds and --folds give them."""
+    return values is not None and values == list(range(len(values)))

@@ -1,6 +1,7 @@
 """What a study says, section by section, each from what analysis found."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from segbench.analysis.anatomy import Errors
 from segbench.analysis.aspp import audit
@@ -9,8 +10,8 @@ from segbench.analysis.compare import Contrast, compare, per_class
 from segbench.analysis.cost import costs
 from segbench.analysis.curves import curve, difference, fluctuation, overfitting
 from segbench.analysis.diagnosis import diagnose
-from segbench.analysis.questions import SCORES, Rules
-from segbench.analysis.study import StudyArm, StudyRuns
+from segbench.analysis.questions import Rules
+from segbench.analysis.study import StudyRuns
 from segbench.report import aspp as aspp_report
 from segbench.report import augmentation as augmentation_report
 from segbench.report import cost as cost_report
@@ -34,12 +35,8 @@ from segbench.report.page.content import (
 )
 from segbench.report.page.pictures import as_data
 
-METRICS = {
-    "mean_iou": "mean IoU",
-    "loss": "loss",
-    "mean_class_acc": "mean class accuracy",
-    "mean_acc": "accuracy",
-}
+QUANTITIES = {"mean_iou": verdicts.METRICS["mean_iou"], "loss": "loss"} | verdicts.METRICS
+"""Of learning curves."""
 SPLITS = {
     "train": "training, on augmented crops",
     "train_clean": "training images, clean and whole",
@@ -59,10 +56,8 @@ def verdict_section(name: str, study: StudyRuns, rules: Rules) -> Section:
         )
         for contrast in contrasts
     ]
-    means = {arm.name: means_of(arm) for arm in study.arms}
     if rules.contrasts == "all_pairs":
-        scores = {arm: values[list(SCORES).index(rules.metric)] for arm, values in means.items()}
-        parts.append(Sentences([verdicts.best_line(contrasts, scores)]))
+        parts.append(Sentences([verdicts.best_line(study, rules, contrasts)]))
     classes = per_class(study, rules)
     forest = Chart(
         f"{name}-forest", "Differences against the margin", _forest_words(contrasts),
@@ -74,10 +69,9 @@ def verdict_section(name: str, study: StudyRuns, rules: Rules) -> Section:
         class_figure(classes, list(arms)),
     )  # fmt: skip
     parts.append(Charts([forest, by_class] if classes else [forest], wide=True))
-    spread = (fluctuation(study, arm) for arm in study.arms)
     parts += [
         grid(verdicts.verdict_table(study, rules, contrasts), folded=False),
-        grid(verdicts.arm_table(study, spread, means)),
+        grid(verdicts.arm_table(study, map(partial(fluctuation, study), study.arms))),
         grid(verdicts.class_table(study, classes)),
         grid(verdicts.convention_table(study)),
     ]
@@ -89,18 +83,10 @@ def _forest_words(contrasts: Sequence[Contrast]) -> str:
     first = contrasts[0]
     level = f"{100 * first.ci_level:.4g} %"
     return (
-        f"Test {verdicts.METRICS[first.metric]}: differences with {level} intervals, which hold "
-        f"together; the band is the margin of ±{first.margin}. Better or worse: the interval is "
-        "clear of zero. Equivalent: the difference is shown to be within the band."
+        f"Test {verdicts.metric_name(first.metric)}: differences with {level} intervals, which "
+        f"hold together; the band is the margin of ±{first.margin}. Better or worse: the interval "
+        "is clear of zero. Equivalent: the difference is shown to be within the band."
     )
-
-
-def means_of(arm: StudyArm) -> list[float]:
-    """Of an arm's seeds, in the order of :data:`SCORES`."""
-    counts = arm.counts()
-    if not len(counts):
-        return [float("nan")] * len(SCORES)
-    return [float(score(counts.sum(1)).mean()) for score in SCORES.values()]
 
 
 def curve_section(name: str, study: StudyRuns) -> Section:
@@ -113,7 +99,7 @@ def curve_section(name: str, study: StudyRuns) -> Section:
             [_curve_chart(name, study, split, metric) for split in SPLITS
              if _has(study, f"{split}/{metric}")]
         )
-        for metric, words in METRICS.items()
+        for metric, words in QUANTITIES.items()
     }  # fmt: skip
     parts.append(Choice("Quantity", {k: v for k, v in choices.items() if v.of}, smooth=True))
     if differences and all(one.epochs for one in differences):
@@ -142,7 +128,7 @@ def _curve_chart(name: str, study: StudyRuns, split: str, metric: str) -> Chart:
         (arm.name, [s.seed for s in arm.seeds if not s.diverged], curve(arm, f"{split}/{metric}"))
         for arm in study.arms
     ]
-    title = METRICS[metric]
+    title = QUANTITIES[metric]
     return Chart(
         f"{name}-curve-{split}-{metric}",
         f"{title[0].upper()}{title[1:]}, {SPLITS[split]}",
