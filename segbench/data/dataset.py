@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import io
+import struct
+import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +24,10 @@ from segbench.wording import CONTROLS
 
 SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-UNREADABLE = (OSError, SyntaxError, Image.DecompressionBombError)
+UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, LookupError, ArithmeticError, EOFError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
 """What Pillow raises for files that are no images, damaged, or far too large."""
 COLOR_MODES = ("P", "RGB", "RGBA")
 """Pillow's modes of masks that show classes as colours."""

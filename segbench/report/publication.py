@@ -17,6 +17,7 @@ from segbench.analysis.study import StudyRuns
 from segbench.errors import InputError
 from segbench.files import as_json, write_atomic
 from segbench.logged import logged_as
+from segbench.reading import read_json
 from segbench.report.cost import cost_sentence
 from segbench.report.figures.verdicts import forest_figure
 from segbench.report.upload import QUIET, Project, StudyRun, upload
@@ -24,7 +25,7 @@ from segbench.report.verdicts import sentence, warnings_of
 from segbench.report.workspace import COST_KEYS, COSTS, FOREST, VERDICTS, View, save_workspace
 from segbench.runs import dotted, fingerprint
 from segbench.study.plan import level_name
-from segbench.study.wandb import SWEEP_FILE
+from segbench.study.wandb import SWEEP_FILE, read_sweep_file
 from segbench.wording import counted
 
 REMEMBERED = "wandb_workspace.json"
@@ -95,8 +96,8 @@ def _address(remembered: Path, project: Project) -> str | None:
     if not remembered.exists():
         return None
     try:
-        url = str(json.loads(remembered.read_text(encoding="utf-8"))["url"])
-    except (ValueError, KeyError, TypeError):
+        url = str(read_json(remembered)["url"])
+    except (KeyError, TypeError):
         raise InputError(
             f"{remembered}: not readable; remove it, and a new workspace is saved"
         ) from None
@@ -113,7 +114,7 @@ def _project(study: StudyRuns, entity: str | None, project: str | None) -> Proje
     ]
     for sweep in (folder / SWEEP_FILE for folder in study.folders):
         if sweep.exists():
-            of_sweep = json.loads(sweep.read_text(encoding="utf-8"))["path"].split("/")
+            of_sweep = read_sweep_file(sweep)["path"].split("/")
             known.append((of_sweep[0], of_sweep[1]))
     for what, given, place in (("entity", entity, 0), ("project", project, 1)):
         several = sorted({one[place] for one in known if one[place]})
