@@ -20,7 +20,7 @@ from segbench.data.classes import SegmentationClass, read_classes
 from segbench.errors import InputError
 from segbench.pictures import decoded
 from segbench.reading import read_text
-from segbench.wording import CONTROLS
+from segbench.wording import CONTROLS, printable
 
 SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -274,6 +274,10 @@ def list_pairs(root: Path, split: str, groups: dict[str, str]) -> tuple[list[Pai
     ]
     pairs = []
     for image in images:
+        if CONTROLS.search(image.name):
+            shown = printable(str(image))
+            problems.append(f"{shown}: its name is no plain text (UTF-8, no escapes); rename it")
+            continue
         mask = folder / "mask" / f"{image.stem}.png"
         if not mask.exists():
             problems.append(f"{image}: has no mask {mask}; add it or remove the image")
