@@ -1,9 +1,11 @@
 """Which W&B run a run folder is, and the names by which runs and what runs them know each other."""
 
+import re
 from dataclasses import dataclass
 
+from segbench.errors import InputError
 from segbench.files import write_atomic
-from segbench.reading import reading
+from segbench.reading import read_text
 from segbench.runs import RunFolder
 
 ARTIFACT_OF_RUN, ARTIFACT_OF_TEST_SET = "segbench-run", "segbench-test-set"
@@ -29,13 +31,19 @@ class Logged:
 
 
 def logged_as(run: RunFolder) -> Logged | None:
-    """The W&B run that a run folder was logged to; None for one that never was."""
+    """The W&B run that a run folder was logged to; None for one that never was.
+
+    Raises:
+        InputError: what it remembers of it is damaged.
+    """
     path = run.path / "wandb" / "run_path"
     if not path.exists():
         return None
-    with reading(path, "remove it, and the run is logged anew"):
-        *entity, project, identity = path.read_text(encoding="utf-8").split("/")
-        return Logged(entity[0] if entity else "", project, identity)
+    names = read_text(path).strip().split("/")
+    if len(names) not in (2, 3) or not all(re.fullmatch(r"[\w. -]+", name) for name in names):
+        raise InputError(f"{path}: not ENTITY/PROJECT/ID; remove it, and the run counts as new")
+    *entity, project, identity = names
+    return Logged(entity[0] if entity else "", project, identity)
 
 
 def remember_run(run: RunFolder, path: str) -> None:

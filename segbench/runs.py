@@ -290,12 +290,14 @@ def find_runs(study: Path) -> list[RunFolder]:
     """The run folders in ``study``, or ``study`` itself if it is one, in the order of names.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or one whose name a terminal would obey.
     """
     found = [study] if (study / "run.json").exists() else []
     found += sorted(record.parent for record in study.glob("*/run.json"))
     if not found:
         raise InputError(f"{study}: no runs here (folders with a run.json)")
+    if odd := [path for path in found if CONTROLS.search(str(path))]:
+        raise InputError(f"{odd[0]}: control characters in its name; rename it")
     return [RunFolder(path) for path in found]
 
 

@@ -177,8 +177,16 @@ class Plan(TypedDict):
     extensions: list[Extension]
 
 
+class WandbSweep(TypedDict):
+    """wandb_sweep.json: ENTITY/PROJECT/ID of a study's sweep, and the hashes of its plan."""
+
+    path: Annotated[str, Field(pattern="^[^/]+/[^/]+/[^/]+$")]
+    plan: list[str]
+
+
 RUN = TypeAdapter(Run)
 TRAINED_RUN = TypeAdapter(TrainedRun)
 BENCHMARK = TypeAdapter(Benchmark)
 CONFIG = TypeAdapter(Config)
 PLAN = TypeAdapter(Plan)
+WANDB_SWEEP = TypeAdapter(WandbSweep)

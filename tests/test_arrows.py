@@ -17,7 +17,7 @@ ROOT = Path(segbench.__file__).parent
 
 ORDER = (
     *("errors", "wording", "arguments", "files", "reading", "shapes", "claim", "online"),
-    *("metrics", "taps", "timings", "runs", "logged", "probes", "analysis.stats"),
+    *("metrics", "pictures", "taps", "timings", "runs", "logged", "probes", "analysis.stats"),
     *("data", "overlays", "losses", "models", "task", "training"),
     *("study", "analysis", "report", "inference", "cli", "__main__"),
 )

@@ -11,6 +11,7 @@ from segbench.analysis.compare import Contrast, judge
 from segbench.analysis.configs import config_of, rest_of
 from segbench.analysis.questions import SCORES, Question, Rules
 from segbench.analysis.study import Seed, StudyArm, StudyRuns
+from segbench.data.dataset import UNREADABLE
 from segbench.errors import InputError
 from segbench.probes import without_idle_taps_of
 from segbench.taps import (
@@ -158,7 +159,7 @@ def _sizes_in_evaluation(study: StudyRuns, arm: StudyArm) -> list[tuple[int, int
         try:
             with Image.open(folder / f"{name}.png") as truth:
                 found.append((min(truth.height, tile), min(truth.width, tile)))
-        except OSError as error:
+        except UNREADABLE as error:
             raise InputError(
                 f"{folder / f'{name}.png'}: not readable, and the sizes of the test images are "
                 f"needed ({error}); put the study's test folder back"

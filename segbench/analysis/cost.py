@@ -101,7 +101,7 @@ def costs(study: StudyRuns, runtime: str = "eager") -> list[ArmCost]:
         runtime: whose latency counts.
 
     Raises:
-        InputError: a benchmark without that runtime.
+        InputError: a benchmark without that runtime, or no seed that did not diverge.
     """
     drawn = _draw(study, runtime)
     fronts = {name: on_front(drawn.quality, [draws]) for name, draws in drawn.costs.items()}
@@ -129,7 +129,7 @@ def pick(study: StudyRuns, limits: Mapping[str, float], runtime: str = "eager") 
         runtime: whose latency counts.
 
     Raises:
-        InputError: a limit on what was not measured.
+        InputError: a limit on what was not measured, or no seed that did not diverge.
     """
     drawn = _draw(study, runtime)
     for name in limits:
@@ -207,6 +207,11 @@ def on_front(quality: Draws, costs: Sequence[Draws]) -> Draws:
 
 def _draw(study: StudyRuns, runtime: str) -> _Drawn:
     arms = [arm for arm in study.arms if len(arm.counts())]
+    if not arms:
+        raise InputError(
+            f"{study.folders[0]}: every seed of every arm diverged, so that there is no quality to "
+            "hold against the costs; train longer, or lower model.lr"
+        )
     rng = np.random.default_rng(0)
     totals = [study.totals(arm) for arm in arms]
     if study.number_of_groups >= FEWEST_GROUPS:

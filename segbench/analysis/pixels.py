@@ -17,6 +17,7 @@ from segbench.analysis.segments import Ids, Kind, Mask, Truth, depth, kinds_of, 
 from segbench.analysis.study import Seed, StudyArm, StudyRuns
 from segbench.data.classes import IGNORE
 from segbench.errors import InputError
+from segbench.pictures import imread
 
 Counts = NDArray[np.int64]
 J = TypeVar("J")
@@ -425,7 +426,7 @@ def read_ids(path: Path, shape: tuple[int, ...] | None = None) -> Ids:
     Raises:
         InputError: it cannot be read, or has another size than ``shape``.
     """
-    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    picture = imread(path, cv2.IMREAD_UNCHANGED)
     if picture is None or picture.ndim != 2 or picture.dtype != np.uint8:
         raise InputError(f"{path}: not readable as a picture of 8 bits; test its run again")
     if shape is not None and picture.shape != shape:

@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import io
+import struct
+import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,12 +18,16 @@ from PIL import Image
 
 from segbench.data.classes import SegmentationClass, read_classes
 from segbench.errors import InputError
+from segbench.pictures import imread
 from segbench.reading import read_text
-from segbench.wording import CONTROLS
+from segbench.wording import CONTROLS, printable
 
 SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-UNREADABLE = (OSError, SyntaxError, Image.DecompressionBombError)
+UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, LookupError, ArithmeticError, EOFError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
 """What Pillow raises for files that are no images, damaged, or far too large."""
 COLOR_MODES = ("P", "RGB", "RGBA")
 """Pillow's modes of masks that show classes as colours."""
@@ -124,7 +130,7 @@ def classes_at(root: Path) -> list[SegmentationClass]:
 def read_image(path: Path) -> NDArray[np.uint8]:
     """RGB [H, W, 3], 0..255, the pixels as stored; grey images become three equal channels."""
     # masks know nothing of a camera's rotation tag, so it is not applied to images either
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = imread(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise InputError(f"{path}: not readable as an image; replace or remove it and its mask")
     return np.asarray(image, dtype=np.uint8)
@@ -268,6 +274,10 @@ def list_pairs(root: Path, split: str, groups: dict[str, str]) -> tuple[list[Pai
     ]
     pairs = []
     for image in images:
+        if CONTROLS.search(image.name):
+            shown = printable(str(image))
+            problems.append(f"{shown}: its name is no plain text (UTF-8, no escapes); rename it")
+            continue
         mask = folder / "mask" / f"{image.stem}.png"
         if not mask.exists():
             problems.append(f"{image}: has no mask {mask}; add it or remove the image")

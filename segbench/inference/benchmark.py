@@ -19,6 +19,7 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from segbench.arguments import Arguments, positive, tables_console
+from segbench.data.dataset import UNREADABLE
 from segbench.data.parallel import watched
 from segbench.errors import InputError
 from segbench.inference.load import NETWORK, build_network, device_called
@@ -275,8 +276,11 @@ def _size_of_test_images(study: Path) -> tuple[int, int]:
     truths = sorted(find_runs(study)[0].study_test.glob("truth/*.png"))
     sizes = []
     for path in truths:
-        with Image.open(path) as truth:
-            sizes.append((truth.height, truth.width))
+        try:
+            with Image.open(path) as truth:
+                sizes.append((truth.height, truth.width))
+        except UNREADABLE as error:
+            raise InputError(f"{path}: not readable ({error}); give --size HxW") from None
     if not sizes:
         raise InputError(f"{study}: keeps no test images; say what to measure: --size 750x1000")
     return max(sizes, key=sizes.count)

@@ -42,7 +42,8 @@ def main(argv: list[str]) -> None:
         console.print(verdicts.best_line(study, rules, contrasts), markup=False)
     console.print(verdicts.verdict_table(study, rules, contrasts))
     console.print(verdicts.arm_table(study, map(partial(fluctuation, study), study.arms)))
-    console.print(verdicts.class_table(study, per_class(study, rules)))
+    if of_classes := per_class(study, rules):
+        console.print(verdicts.class_table(study, of_classes))
     if len(study.arms) > 1:
         console.print(verdicts.convention_table(study))
     _print_curves(console, study)

@@ -17,7 +17,7 @@ from segbench.analysis.study import StudyRuns
 from segbench.errors import InputError
 from segbench.files import as_json, write_atomic
 from segbench.logged import logged_as
-from segbench.reading import reading
+from segbench.reading import read_json, reading
 from segbench.report.cost import cost_sentence
 from segbench.report.figures.verdicts import forest_figure
 from segbench.report.upload import QUIET, Project, StudyRun, upload
@@ -25,7 +25,7 @@ from segbench.report.verdicts import sentence, warnings_of
 from segbench.report.workspace import COST_KEYS, COSTS, FOREST, VERDICTS, View, save_workspace
 from segbench.runs import dotted, fingerprint
 from segbench.study.plan import level_name
-from segbench.study.wandb import SWEEP_FILE
+from segbench.study.wandb import SWEEP_FILE, read_sweep_file
 from segbench.wording import counted
 
 REMEMBERED = "wandb_workspace.json"
@@ -96,7 +96,7 @@ def _address(remembered: Path, project: Project) -> str | None:
     if not remembered.exists():
         return None
     with reading(remembered, "remove it, and a new workspace is saved"):
-        url = str(json.loads(remembered.read_text(encoding="utf-8"))["url"])
+        url = str(read_json(remembered)["url"])
     return url if f"/{project.path}?" in url else None
 
 
@@ -110,9 +110,8 @@ def _project(study: StudyRuns, entity: str | None, project: str | None) -> Proje
     ]
     for sweep in (folder / SWEEP_FILE for folder in study.folders):
         if sweep.exists():
-            with reading(sweep, "remove it, and name the project with --project"):
-                of_sweep = json.loads(sweep.read_text(encoding="utf-8"))["path"].split("/")
-                known.append((of_sweep[0], of_sweep[1]))
+            of_sweep = read_sweep_file(sweep)["path"].split("/")
+            known.append((of_sweep[0], of_sweep[1]))
     for what, given, place in (("entity", entity, 0), ("project", project, 1)):
         several = sorted({one[place] for one in known if one[place]})
         if len(several) > 1 and not given:

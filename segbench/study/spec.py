@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from segbench.errors import InputError
-from segbench.reading import read_yaml
+from segbench.reading import parse_yaml, read_yaml
 from segbench.runs import MACHINE, OUTSIDE_THE_RESULT, cell_name, dotted, fingerprint
 
 SEED, FOLD = "seed_everything", "data.fold"
@@ -378,8 +378,8 @@ _Loader.add_implicit_resolver(
 def read_value(text: str) -> Any:
     """A value as it is written on a command line."""
     try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError:
+        return parse_yaml(text, "", _Loader)
+    except InputError:
         return text
 
 

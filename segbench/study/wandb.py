@@ -27,8 +27,9 @@ from segbench.logged import (
     remember_run,
 )
 from segbench.online import need_wandb_server, wandb_server
-from segbench.reading import reading
+from segbench.reading import check_shape, read_json
 from segbench.runs import RunFolder
+from segbench.shapes import WANDB_SWEEP
 from segbench.study.cells import LOGS, STATES, StudyCells
 from segbench.study.leash import PARENT
 from segbench.study.local import run_local, sigterm_is_ctrl_c
@@ -141,6 +142,13 @@ def _fetch(artifact: Any, target: Path) -> None:
             got.rename(target)
 
 
+def read_sweep_file(path: Path) -> dict[str, Any]:
+    """Which sweep of W&B's a study is: path and plan, as :class:`segbench.shapes.WandbSweep`."""
+    content: dict[str, Any] = read_json(path)
+    check_shape(content, WANDB_SWEEP, path, "remove it, and the study gets a new sweep")
+    return content
+
+
 def _sweep_on_server(plan: Plan, sweep: Sweep) -> str:
     """ENTITY/PROJECT/ID of the study's sweep, created once for a plan and each extension of it."""
     import wandb
@@ -148,10 +156,9 @@ def _sweep_on_server(plan: Plan, sweep: Sweep) -> str:
     remembered = plan.folder / SWEEP_FILE
     of_plan = [plan.hash, *(extension["hash"] for extension in plan.content["extensions"])]
     if remembered.exists():
-        with reading(remembered, "remove it, and the study gets another sweep at W&B"):
-            known = json.loads(remembered.read_text(encoding="utf-8"))
-            if known["plan"] == of_plan:
-                return str(known["path"])
+        known = read_sweep_file(remembered)
+        if known["plan"] == of_plan:
+            return str(known["path"])
     content = {key: value for key, value in sweep.content.items() if key != "plan"}
     project = os.environ.get("WANDB_PROJECT") or str(content.get("project", "segbench"))
     try:

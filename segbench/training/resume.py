@@ -95,7 +95,9 @@ def checkpoint(wanted: str | None, run: RunFolder, needs: Sequence[str] = ()) ->
     path = {"best": run.best, "last": run.last}.get(wanted, Path(wanted))
     if not path.is_file():
         raise InputError(f"--ckpt_path {wanted}: there is no {path}")
-    if path != run.best and run.best.exists():
+    if path not in (run.best, run.last):
+        remedy = "give another --ckpt_path"
+    elif path == run.last and run.best.exists():
         remedy = "go on from --ckpt_path best"
     else:
         remedy = f"go on from the beginning: remove {run.path} and fit again"

@@ -19,7 +19,7 @@ from segbench.data.dataset import (
 from segbench.data.survey.duplicates import BITS, clusters, pairs_within
 from segbench.data.survey.looks import Look, SplitSummary
 from segbench.errors import InputError
-from segbench.wording import counted
+from segbench.wording import counted, printable
 
 RARE = 0.005
 """Share of the labelled training pixels below which a class is called rare."""
@@ -37,8 +37,8 @@ class Finding:
 
     @property
     def line(self) -> str:
-        """The text, also where a file's name holds a line break."""
-        return " ".join(self.text.split("\n"))
+        """The text, also where a file's name holds a line break or a terminal's escapes."""
+        return printable(" ".join(self.text.split("\n")))
 
 
 def unread(root: Path, looks: Iterable[Look]) -> Iterator[Finding]:
