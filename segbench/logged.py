@@ -39,9 +39,10 @@ def logged_as(run: RunFolder) -> Logged | None:
     path = run.path / "wandb" / "run_path"
     if not path.exists():
         return None
-    names = read_text(path).strip().split("/")
+    anew = "remove it, and the run counts as new"
+    names = read_text(path, anew).strip().split("/")
     if len(names) not in (2, 3) or not all(re.fullmatch(r"[\w. -]+", name) for name in names):
-        raise InputError(f"{path}: not ENTITY/PROJECT/ID; remove it, and the run counts as new")
+        raise InputError(f"{path}: not ENTITY/PROJECT/ID; {anew}")
     *entity, project, identity = names
     return Logged(entity[0] if entity else "", project, identity)
 

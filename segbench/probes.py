@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.reading import reading
-from segbench.runs import RunFolder
+from segbench.runs import AGAIN, RunFolder
 
 Counts = NDArray[np.int64]
-AGAIN = "remove it and measure again"
 
 SOUND = 1e-4  # share of pixels up to which rounding is no damage
 

@@ -22,21 +22,23 @@ MOST = 1_000_000
 the parser in C crashes on deep ones, and a few aliases of aliases fill any memory."""
 
 
-def read_text(path: Path) -> str:
+MEND = "mend it"
+
+
+def read_text(path: Path, remedy: str = MEND) -> str:
     """A file of UTF-8 text; Windows' mark in front of it is dropped.
 
     Raises:
         InputError: missing, not readable, or of another encoding.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with _readable_as("UTF-8 text", path, remedy):
+            return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"{path}: not readable ({error.strerror})") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not readable as UTF-8 text ({error})") from None
+        raise InputError(f"{path}: not readable ({error.strerror}); {remedy}") from None
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, remedy: str = MEND) -> Any:
     """What is in a JSON file: finite numbers, no key twice, no control characters.
 
     Raises:
@@ -46,31 +48,37 @@ def read_json(path: Path) -> Any:
     def refused(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is no number of JSON")
 
-    try:
-        content = json.loads(read_text(path), object_pairs_hook=_object, parse_constant=refused)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from None
-    return _plain(content, str(path), finite=True)
+    text = read_text(path, remedy)
+    with _readable_as("JSON", path, remedy):
+        content = json.loads(text, object_pairs_hook=_object, parse_constant=refused)
+        return _plain(content, finite=True)
 
 
-def read_yaml(path: Path, loader: Any = YamlLoader) -> Any:
+def read_yaml(path: Path, remedy: str = MEND, loader: Any = YamlLoader) -> Any:
     """What is in a YAML file: plain values under keys that are words.
 
     Raises:
         InputError: it is missing, or holds anything else.
     """
-    return parse_yaml(read_text(path), str(path), loader)
+    return parse_yaml(read_text(path, remedy), path, remedy, loader)
 
 
-def parse_yaml(text: str, where: str, loader: Any = YamlLoader) -> Any:
+def parse_yaml(text: str, where: Path | str, remedy: str = MEND, loader: Any = YamlLoader) -> Any:
     """The same of a text; complaints say ``where`` it stands."""
-    try:
+    with _readable_as("YAML", where, remedy):
         _check_depth(text, loader)
-        content = yaml.load(text, loader)
+        return _plain(yaml.load(text, loader))
+
+
+@contextmanager
+def _readable_as(kind: str, where: Path | str, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        raise
     except Exception as error:  # PyYAML lets through what its constructors raise
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{where}: not readable as YAML ({reason})") from None
-    return _plain(content, where)
+        raise InputError(f"{where}: not readable as {kind} ({reason}); {remedy}") from None
 
 
 def check_shape(content: Any, shape: TypeAdapter[Any], where: Path, remedy: str) -> None:
@@ -122,43 +130,43 @@ def _check_depth(text: str, loader: Any) -> None:
             raise ValueError(f"nested more than {DEEPEST} levels deep")
 
 
-def _plain(content: Any, where: str, finite: bool = False) -> Any:
-    """The content, if it is of plain values, few enough and not too deep."""
+def _plain(content: Any, finite: bool = False) -> Any:
+    """The content, if it is of plain values, few enough and not too deep; else ValueError."""
     waiting, count = [(content, 0)], 0
     while waiting:
         value, depth = waiting.pop()
         count += 1
         if depth > DEEPEST:
-            raise InputError(f"{where}: nested more than {DEEPEST} levels deep")
+            raise ValueError(f"nested more than {DEEPEST} levels deep")
         if count > MOST:
-            raise InputError(f"{where}: holds more than {MOST:,} values")
-        waiting += [(part, depth + 1) for part in _parts(value, where, finite)]
+            raise ValueError(f"holds more than {MOST:,} values")
+        waiting += [(part, depth + 1) for part in _parts(value, finite)]
     return content
 
 
-def _parts(value: Any, where: str, finite: bool) -> list[Any]:
+def _parts(value: Any, finite: bool) -> list[Any]:
     """What a value is made of, nothing for a scalar."""
     match value:
         case dict():
             for key in value:
                 if not isinstance(key, str):
-                    raise InputError(f"{where}: {key}: a key must be a word")
+                    raise ValueError(f"{key}: a key must be a word")
             return [*value, *value.values()]
         case list():
             return value
         case str():
             if CONTROLS.search(value):
-                raise InputError(
-                    f"{where}: holds control characters ({value[:80]!r}); a name must be plain text"
+                raise ValueError(
+                    f"holds control characters ({value[:80]!r}); a name must be plain text"
                 )
         case bool() | None:
             pass
         case int() if abs(value) >= 2**63:
-            raise InputError(f"{where}: holds a number of {len(str(abs(value)))} digits")
+            raise ValueError(f"holds a number of {len(str(abs(value)))} digits")
         case float() if finite and not math.isfinite(value):
-            raise InputError(f"{where}: holds a number that is too large")
+            raise ValueError("holds a number that is too large")
         case int() | float():
             pass
         case _:
-            raise InputError(f"{where}: holds a {type(value).__name__}: {value}; put it in quotes")
+            raise ValueError(f"holds a {type(value).__name__}: {value}; put it in quotes")
     return []

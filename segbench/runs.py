@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from segbench.errors import InputError
 from segbench.files import as_json, write_atomic
 from segbench.reading import check_shape, read_json, read_text, read_yaml, reading
-from segbench.shapes import BENCHMARK, CONFIG, RUN, TRAINED_RUN
+from segbench.shapes import BENCHMARK, CONFIG, PROBE, RUN, TRAINED_RUN
 from segbench.wording import CONTROLS
 
 FORMAT = 1
@@ -52,6 +52,8 @@ COLUMNS = {
 """Of metrics.csv, which has more."""
 LARGEST_COUNT = 2**40
 """Pixels of one image; sums over images stay within 64 bits."""
+
+AGAIN = "remove it and measure again"
 
 OUTSIDE_THE_RESULT = (
     "data.root",
@@ -146,7 +148,7 @@ class RunFolder:
             InputError: missing, damaged, or of another format version.
         """
         again = f"move {self.path} away and run it again"
-        record: dict[str, Any] = read_json(self.record)
+        record: dict[str, Any] = read_json(self.record, again)
         if isinstance(record, dict) and record.get("format") != FORMAT:
             raise InputError(
                 f"{self.record}: format {record.get('format')}, this segbench reads {FORMAT}; "
@@ -172,7 +174,7 @@ class RunFolder:
             InputError: missing, damaged, no configuration, or changed since its run began.
         """
         back = f"put back the one of its run, or move {self.path} away and run it again"
-        config: dict[str, Any] = read_yaml(self.config)
+        config: dict[str, Any] = read_yaml(self.config, back)
         check_shape(config, CONFIG, self.config, back)
         if self.record.exists():
             began_with = self.read_record()["fingerprints"].get("config")
@@ -191,8 +193,8 @@ class RunFolder:
         """
         if not self.benchmark.exists():
             return None
-        content: dict[str, Any] = read_json(self.benchmark)
-        check_shape(content, BENCHMARK, self.benchmark, "remove it and measure again")
+        content: dict[str, Any] = read_json(self.benchmark, AGAIN)
+        check_shape(content, BENCHMARK, self.benchmark, AGAIN)
         return content
 
     def write_benchmark(self, content: Mapping[str, Any]) -> None:
@@ -206,9 +208,8 @@ class RunFolder:
         """
         if not self.probe.exists():
             return {}
-        content: dict[str, Any] = read_json(self.probe)
-        if not isinstance(content, dict):
-            raise InputError(f"{self.probe}: not readable as a probe; remove it and measure again")
+        content: dict[str, Any] = read_json(self.probe, AGAIN)
+        check_shape(content, PROBE, self.probe, AGAIN)
         return content
 
     def write_probe(self, part: Mapping[str, Any]) -> None:
@@ -229,8 +230,9 @@ class RunFolder:
         Raises:
             InputError: missing, damaged, or without some of the run's epochs.
         """
-        with reading(self.metrics, f"move {self.path} away and run it again"):
-            text = read_text(self.metrics)
+        again = f"move {self.path} away and run it again"
+        with reading(self.metrics, again):
+            text = read_text(self.metrics, again)
             lines = csv.DictReader(io.StringIO(text, newline=""))
             rows = [{k: float(v) for k, v in row.items()} for row in lines]
             if not rows or not text.endswith("\n"):
@@ -274,6 +276,8 @@ def _problem(tested: TestCounts) -> str | None:
         return "names are no lists of words"
     if counts.shape != (len(tested.images), *2 * (len(tested.classes),)) or not counts.size:
         return f"counts of shape {counts.shape}"
+    if len(tested.groups) != len(tested.images):
+        return f"{len(tested.groups)} groups of {len(tested.images)} images"
     if counts.dtype.kind not in "ui" or counts.min() < 0 or counts.max() > LARGEST_COUNT:
         return "counts that are no numbers of pixels"
     for what, unique in (("image", tested.images), ("class", tested.classes)):

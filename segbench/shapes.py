@@ -77,7 +77,7 @@ class Benchmark(TypedDict):
     """benchmark.json."""
 
     measured: str
-    runtimes: dict[str, Runtime]
+    runtimes: Annotated[dict[str, Runtime], Field(min_length=1)]
     macs: Count
     parameters: Count
     size_mb: Amount
@@ -187,6 +187,7 @@ class WandbSweep(TypedDict):
 RUN = TypeAdapter(Run)
 TRAINED_RUN = TypeAdapter(TrainedRun)
 BENCHMARK = TypeAdapter(Benchmark)
+PROBE = TypeAdapter(dict[str, dict[str, Any]])
 CONFIG = TypeAdapter(Config)
 PLAN = TypeAdapter(Plan)
 WANDB_SWEEP = TypeAdapter(WandbSweep)

@@ -95,8 +95,9 @@ def _address(remembered: Path, project: Project) -> str | None:
     """Of the workspace that was saved in this project before."""
     if not remembered.exists():
         return None
-    with reading(remembered, "remove it, and a new workspace is saved"):
-        url = str(read_json(remembered)["url"])
+    again = "remove it, and a new workspace is saved"
+    with reading(remembered, again):
+        url = str(read_json(remembered, again)["url"])
     return url if f"/{project.path}?" in url else None
 
 

@@ -85,7 +85,7 @@ def read_plan(folder: Path) -> Plan:
     """
     path = folder / "study.yaml"
     remedy = "restore it, or plan anew in another folder"
-    content = read_yaml(path)
+    content = read_yaml(path, remedy)
     if isinstance(content, dict) and content.get("format") != FORMAT:
         raise InputError(
             f"{path}: format {content.get('format')}, this segbench reads {FORMAT}; read it with "

@@ -378,13 +378,13 @@ _Loader.add_implicit_resolver(
 def read_value(text: str) -> Any:
     """A value as it is written on a command line."""
     try:
-        return parse_yaml(text, "", _Loader)
+        return parse_yaml(text, "", loader=_Loader)
     except InputError:
         return text
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    content = read_yaml(path, _Loader)
+    content = read_yaml(path, loader=_Loader)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must map keys to values")
     return content

@@ -144,8 +144,9 @@ def _fetch(artifact: Any, target: Path) -> None:
 
 def read_sweep_file(path: Path) -> dict[str, Any]:
     """Which sweep of W&B's a study is: path and plan, as :class:`segbench.shapes.WandbSweep`."""
-    content: dict[str, Any] = read_json(path)
-    check_shape(content, WANDB_SWEEP, path, "remove it, and the study gets a new sweep")
+    anew = "remove it, and the study gets a new sweep"
+    content: dict[str, Any] = read_json(path, anew)
+    check_shape(content, WANDB_SWEEP, path, anew)
     return content
 
 

@@ -15,7 +15,7 @@ from segbench.data.datamodule import SegmentationData
 from segbench.data.dataset import classes_at
 from segbench.errors import InputError
 from segbench.reading import parse_yaml, read_yaml
-from segbench.runs import MACHINE, OUTSIDE_THE_RESULT
+from segbench.runs import MACHINE, OUTSIDE_THE_RESULT, RunFolder
 from segbench.task import SegmentationTask
 from segbench.training.checkpoints import AtomicCheckpointIO
 from segbench.training.memory import keep_freed_memory
@@ -215,6 +215,9 @@ def _expanded(config: str, above: tuple[str, ...] = ()) -> list[str]:
 
 def _mapping(config: str) -> dict[str, Any]:
     inline = config.startswith("{")
+    run = RunFolder(Path(config).parent)
+    if not inline and run.config == Path(config) and run.record.exists():
+        return run.read_config()  # whole, and as its run began?
     content = parse_yaml(config, "--config") if inline else read_yaml(Path(config))
     if not isinstance(content, dict):
         raise InputError(f"{config}: must map keys to values, such as model: {{width: 32}}")
