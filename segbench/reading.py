@@ -16,8 +16,8 @@ YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 DEEPEST = 50
 MOST = 1_000_000
-"""Levels of nesting, and values with those that YAML's aliases repeat: no file of ours comes near;
-the parser in C crashes on deep ones, and a few aliases of aliases fill any memory."""
+"""Levels of nesting, and values of YAML with those that aliases repeat: no file of ours comes near.
+The parser in C crashes on deep ones, and a few aliases of aliases fill any memory."""
 
 
 def read_text(path: Path) -> str:
@@ -48,7 +48,7 @@ def read_json(path: Path) -> Any:
         content = json.loads(read_text(path), object_pairs_hook=_object, parse_constant=refused)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
-    return _plain(content, str(path), finite=True)
+    return _plain(content, str(path), of_json=True)
 
 
 def read_yaml(path: Path, loader: Any = YamlLoader) -> Any:
@@ -104,7 +104,7 @@ def _check_depth(text: str, loader: Any) -> None:
             raise ValueError(f"nested more than {DEEPEST} levels deep")
 
 
-def _plain(content: Any, where: str, finite: bool = False) -> Any:
+def _plain(content: Any, where: str, of_json: bool = False) -> Any:
     """The content, if it is of plain values, few enough and not too deep."""
     waiting, count = [(content, 0)], 0
     while waiting:
@@ -112,13 +112,13 @@ def _plain(content: Any, where: str, finite: bool = False) -> Any:
         count += 1
         if depth > DEEPEST:
             raise InputError(f"{where}: nested more than {DEEPEST} levels deep")
-        if count > MOST:
+        if count > MOST and not of_json:  # which has no aliases
             raise InputError(f"{where}: holds more than {MOST:,} values")
-        waiting += [(part, depth + 1) for part in _parts(value, where, finite)]
+        waiting += [(part, depth + 1) for part in _parts(value, where, of_json)]
     return content
 
 
-def _parts(value: Any, where: str, finite: bool) -> list[Any]:
+def _parts(value: Any, where: str, of_json: bool) -> list[Any]:
     """What a value is made of, nothing for a scalar."""
     match value:
         case dict():
@@ -137,7 +137,7 @@ def _parts(value: Any, where: str, finite: bool) -> list[Any]:
             pass
         case int() if abs(value) >= 2**63:
             raise InputError(f"{where}: holds a number of {len(str(abs(value)))} digits")
-        case float() if finite and not math.isfinite(value):
+        case float() if of_json and not math.isfinite(value):
             raise InputError(f"{where}: holds a number that is too large")
         case int() | float():
             pass
