@@ -18,9 +18,8 @@ YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 DEEPEST = 50
 MOST = 1_000_000
-"""Levels of nesting, and values with those that YAML's aliases repeat: no file of ours comes near;
-the parser in C crashes on deep ones, and a few aliases of aliases fill any memory."""
-
+"""Levels of nesting, and values of YAML with those that aliases repeat: no file of ours comes near.
+The parser in C crashes on deep ones, and a few aliases of aliases fill any memory."""
 
 MEND = "mend it"
 
@@ -51,7 +50,7 @@ def read_json(path: Path, remedy: str = MEND) -> Any:
     text = read_text(path, remedy)
     with _readable_as("JSON", path, remedy):
         content = json.loads(text, object_pairs_hook=_object, parse_constant=refused)
-        return _plain(content, finite=True)
+        return _plain(content, of_json=True)
 
 
 def read_yaml(path: Path, remedy: str = MEND, loader: Any = YamlLoader) -> Any:
@@ -130,7 +129,7 @@ def _check_depth(text: str, loader: Any) -> None:
             raise ValueError(f"nested more than {DEEPEST} levels deep")
 
 
-def _plain(content: Any, finite: bool = False) -> Any:
+def _plain(content: Any, of_json: bool = False) -> Any:
     """The content, if it is of plain values, few enough and not too deep; else ValueError."""
     waiting, count = [(content, 0)], 0
     while waiting:
@@ -138,13 +137,13 @@ def _plain(content: Any, finite: bool = False) -> Any:
         count += 1
         if depth > DEEPEST:
             raise ValueError(f"nested more than {DEEPEST} levels deep")
-        if count > MOST:
+        if count > MOST and not of_json:  # which has no aliases
             raise ValueError(f"holds more than {MOST:,} values")
-        waiting += [(part, depth + 1) for part in _parts(value, finite)]
+        waiting += [(part, depth + 1) for part in _parts(value, of_json)]
     return content
 
 
-def _parts(value: Any, finite: bool) -> list[Any]:
+def _parts(value: Any, of_json: bool) -> list[Any]:
     """What a value is made of, nothing for a scalar."""
     match value:
         case dict():
@@ -163,7 +162,7 @@ def _parts(value: Any, finite: bool) -> list[Any]:
             pass
         case int() if abs(value) >= 2**63:
             raise ValueError(f"holds a number of {len(str(abs(value)))} digits")
-        case float() if finite and not math.isfinite(value):
+        case float() if of_json and not math.isfinite(value):
             raise ValueError("holds a number that is too large")
         case int() | float():
             pass

@@ -1,8 +1,6 @@
 """Small data sets to check, split and convert: every image its own, every mask all classes."""
 
 import json
-import struct
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -60,14 +58,3 @@ def write_data(root: Path, **splits: Sequence[str]) -> Path:
             number += 1
     write_classes(root)
     return root
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG of that size whose pixels are missing."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + check
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")

@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from folders import COLORS, labels, photo, png_header, write_data, write_groups, write_pair
+from bombs import png_header
+from folders import COLORS, labels, photo, write_data, write_groups, write_pair
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import photo, png_header
+from bombs import png_header
+from folders import photo
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import COLORS, labels, png_header, write_data, write_groups
+from bombs import png_header
+from folders import COLORS, labels, write_data, write_groups
 from PIL import Image
 
 Segbench = Callable[..., str]
