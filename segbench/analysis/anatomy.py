@@ -14,12 +14,13 @@ from threadpoolctl import threadpool_limits
 
 from segbench import metrics
 from segbench.analysis import errors, findings
+from segbench.analysis.areas import Area
 from segbench.analysis.ceiling import ceiling, crops_of_classes
 from segbench.analysis.compare import compare
 from segbench.analysis.errors import ClassErrors, Flow
 from segbench.analysis.findings import Finding
 from segbench.analysis.influence import Influence, influences
-from segbench.analysis.pixels import Area, Counts, Task, by_image, errors_of, read_ids, summed
+from segbench.analysis.pixels import Counts, Task, by_image, errors_of, read_ids, summed
 from segbench.analysis.questions import rules_of
 from segbench.analysis.segments import Ids
 from segbench.analysis.separability import sample_pixels, separability

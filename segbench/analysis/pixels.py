@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segbench.analysis.areas import SMALLEST, Area, areas_of
 from segbench.analysis.segments import Ids, Kind, Mask, Truth, depth, kinds_of, look_at
 from segbench.analysis.study import Seed, StudyArm, StudyRuns
 from segbench.data.classes import IGNORE
@@ -34,8 +35,6 @@ HIT = 0.5
 """An object is found if this share of its pixels is."""
 SURE = 0.9
 """Confidence from which a label is doubted, if all networks agree against it."""
-SMALLEST = 64
-"""Pixels of the smallest area that is shown or doubted."""
 
 
 @dataclass(frozen=True)
@@ -55,32 +54,6 @@ class Task:
     predictions: tuple[Path, ...]
     confidences: tuple[Path, ...]
     others: tuple[tuple[Path, Path], ...] = ()
-
-
-@dataclass(frozen=True)
-class Area:
-    """A connected place in an image: where, how large, and how sure or agreed.
-
-    Args:
-        image: its name.
-        truth: true class.
-        predicted: what most of the seeds say.
-        box: top, left, bottom, right in pixels.
-        pixels: its size.
-        share: of the seeds that say so there, or how sure they are.
-    """
-
-    image: str
-    truth: int
-    predicted: int
-    box: tuple[int, int, int, int]
-    pixels: int
-    share: float
-
-    @property
-    def inside(self) -> tuple[slice, slice]:
-        top, left, bottom, right = self.box
-        return slice(top, bottom), slice(left, right)
 
 
 @dataclass(frozen=True)
@@ -348,7 +321,9 @@ def places_of(task: Task, pairs: Sequence[tuple[int, int]], most: int = 2) -> li
     for true, predicted in pairs:
         agree = how_many(predictions, predicted)
         mask = (truth == true) & (agree >= (seeds + 1) // 2)
-        found += [area for area, _ in _areas(task.name, mask, true, predicted, agree, seeds)[:most]]
+        found += [
+            area for area, _ in areas_of(task.name, mask, true, predicted, agree, seeds)[:most]
+        ]
     return found
 
 
@@ -376,33 +351,8 @@ def _doubts(
     found = []
     for true, k in np.argwhere(pixels >= SMALLEST).tolist():
         mask = candidates & (truth.ids == true) & (said == k)
-        found += _areas(task.name, mask, true, k, least, 255)
+        found += areas_of(task.name, mask, true, k, least, 255)
     return found
-
-
-def _areas(
-    name: str,
-    mask: Mask,
-    true: int,
-    predicted: int,
-    amount: NDArray[np.unsignedinteger],
-    whole: int,
-) -> list[tuple[Area, Mask]]:
-    """The connected parts of a mask that are large enough to be seen, the largest first.
-
-    With each area goes which pixels of its box are its own; its share is the mean amount of them
-    in the whole.
-    """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-    found = []
-    for number in 1 + np.flatnonzero(stats[1:count, cv2.CC_STAT_AREA] >= SMALLEST):
-        left, top, w, h, pixels = (int(v) for v in stats[number])
-        box = (slice(top, top + h), slice(left, left + w))
-        part = labels[box] == number
-        share = float((amount[box][part] / whole).mean())
-        bounds = (top, left, top + h, left + w)
-        found.append((Area(name, true, predicted, bounds, pixels, share), part))
-    return sorted(found, key=lambda one: -one[0].pixels)
 
 
 def _by_class(ids: Ids, steps: NDArray[np.unsignedinteger], shape: tuple[int, int]) -> Counts:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.analysis.anatomy import read_photo
+from segbench.analysis.areas import Area
 from segbench.analysis.errors import Flow
-from segbench.analysis.pixels import Area, Task, by_image, places_of, read_ids
+from segbench.analysis.pixels import Task, by_image, places_of, read_ids
 from segbench.analysis.segments import Ids, kinds, look_at
 from segbench.analysis.study import StudyRuns
 from segbench.data.classes import IGNORE

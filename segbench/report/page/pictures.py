@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from segbench.analysis.areas import Area
 from segbench.analysis.errors import Flow
-from segbench.analysis.pixels import Area, Task, by_image, how_many, places_of, read_ids
+from segbench.analysis.pixels import Task, by_image, how_many, places_of, read_ids
 from segbench.analysis.segments import Ids, kinds, look_at
 from segbench.analysis.study import StudyRuns
 from segbench.data.classes import IGNORE
