@@ -1,12 +1,14 @@
 """What the stored predictions of an arm hold, image by image: counts of every kind of error."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import TypeVar
 
 import cv2
@@ -153,11 +155,20 @@ def by_image(look: Callable[[J], T], tasks: Sequence[J], workers: int) -> Iterat
 @cache
 def _pool(workers: int) -> ProcessPoolExecutor:
     # kept to the end: to start processes that have loaded everything takes seconds
-    return ProcessPoolExecutor(workers, get_context("spawn"), _one_thread)
+    return ProcessPoolExecutor(workers, get_context("spawn"), _begin)
 
 
-def _one_thread() -> None:
+def _begin() -> None:
+    """One core for each process, which ends when the one that started it is killed."""
     cv2.setNumThreads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def summed(found: Iterable[ImageErrors]) -> dict[str, Counts]:
