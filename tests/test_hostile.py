@@ -59,7 +59,7 @@ def test_aliases_of_aliases(refusal: Segbench):
     """A few hundred bytes that stand for 10 to the 12th values."""
     rows = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 13)]
     Path("laughs.yaml").write_text("\n".join(["a0: &a0 [x]", *rows]))
-    assert "laughs.yaml: holds more than" in refusal("sweep", "laughs.yaml", "--dry-run")
+    assert "laughs.yaml: not readable as YAML (holds more than" in refusal("sweep", "laughs.yaml", "--dry-run")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_images_stay_in_their_folder(study: Path, refusal: Segbench, name: str):
     tested = run.read_counts()
     tested.images[3] = name
     run.write_counts(tested)
-    assert f"{run.counts}: not readable as test counts" in refusal("errors", study)
+    assert f"{run.counts}: not readable (" in refusal("errors", study)
 
 
 def test_counts_that_are_a_pickle(study: Path, refusal: Segbench):
@@ -113,7 +113,7 @@ def test_counts_that_are_a_pickle(study: Path, refusal: Segbench):
 
     run = a_run(study)
     np.savez(run.counts, **{key: [Gift()] for key in ("counts", "images", "groups", "classes")})
-    assert f"{run.counts}: not readable as test counts" in refusal("compare", study)
+    assert f"{run.counts}: not readable (" in refusal("compare", study)
     assert not Path("PWNED").exists()
 
 
