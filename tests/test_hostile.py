@@ -59,7 +59,8 @@ def test_aliases_of_aliases(refusal: Segbench):
     """A few hundred bytes that stand for 10 to the 12th values."""
     rows = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 13)]
     Path("laughs.yaml").write_text("\n".join(["a0: &a0 [x]", *rows]))
-    assert "laughs.yaml: not readable as YAML (holds more than" in refusal("sweep", "laughs.yaml", "--dry-run")
+    line = refusal("sweep", "laughs.yaml", "--dry-run")
+    assert "laughs.yaml: not readable as YAML (holds more than" in line
 
 
 @pytest.mark.parametrize(
