@@ -28,7 +28,7 @@ class Seed:
         counts: confusion counts of all test images [n, K, K]; folds are pooled.
         records: run.json of each run.
         curves: the rows of metrics.csv of each run.
-        diverged: stopped on NaN, or worse than calling everything the commonest class.
+        diverged: stopped on NaN, or no better than calling everything the commonest class.
         benchmark: what was measured of its network, or None.
         runs: their folders.
     """
@@ -260,7 +260,7 @@ def _seed(
         counts,
         tuple(record for _, record, _ in runs),
         tuple(run.read_metrics() for run, _, _ in runs),
-        stopped or bool(metrics.mean_iou(everything) < metrics.mean_iou(majority)),
+        stopped or bool(metrics.mean_iou(everything) <= metrics.mean_iou(majority)),
         runs[0][0].read_benchmark(),
         tuple(run for run, _, _ in runs),
     )

@@ -195,6 +195,18 @@ def test_diverged_seeds_are_said_and_counted_both_ways(segbench: Segbench, tmp_p
     assert "(with the diverged seeds: inconclusive)" in printed
 
 
+def test_networks_that_call_everything_the_commonest_class_are_not_equivalent(
+    segbench: Segbench, tmp_path: Path
+):
+    counts = simulated(2, 5, 20)
+    everything = counts[0, 0].sum((0, 2)).argmax()
+    truths = counts.sum(-1)
+    counts[:] = 0
+    counts[..., everything] = truths
+    (verdict,) = as_json(segbench, study_of(tmp_path / "s", counts, ["none", "full"]))
+    assert verdict["verdict"] == "not assessable"
+
+
 def test_all_pairs_of_three_as_one_family(tmp_path: Path):
     counts = np.concatenate([simulated(2, 5, 40, shift=0.6), simulated(2, 5, 40, 0.6)[1:]])
     rng = np.random.default_rng(1)
