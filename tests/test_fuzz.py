@@ -237,7 +237,7 @@ def odd_counts(draw: st.DrawFn, valid: dict[str, Any]) -> bytes:
         shape = draw(st.lists(st.integers(0, 4), max_size=4))
         kind = draw(st.sampled_from(["u8", "i8", "f8", "U3", "S2", "O", "?", "c16", "M8[s]"]))
         arrays[key] = draw(
-            st.sampled_from([np.ones(shape, kind), arrays[key][1:], -valid["counts"]])
+            st.sampled_from([np.ones(shape, kind), valid[key][1:], -valid["counts"]])
             | st.lists(WORDS, min_size=3, max_size=3).map(np.array)
         )
     return counts_file(arrays)
