@@ -48,7 +48,7 @@ SWEEP_FLAGS = --data.root $(DATA) $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS))
 	$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FOLDS),--folds $(FOLDS)) $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 # small crops, on whose maps of stride 16 every fitted rate of ASPP still sees image
 QUICK_aug := --model.width 16 --data.crop_size 128 --data.samples_per_epoch 96 --trainer.max_epochs 2 --seeds 3
-QUICK_aspp := --model.backbone mobilenet_v3_small --data.crop_size 160 --data.samples_per_epoch 48 --trainer.max_epochs 2 --seeds 3
+QUICK_aspp := --model.backbone mobilenet_v3_small --model.width 64 --data.crop_size 160 --data.samples_per_epoch 96 --data.batch_size 4 --trainer.max_epochs 2 --seeds 3
 QUICK_architectures := --data.crop_size 160 --data.samples_per_epoch 48 --trainer.max_epochs 2 --seeds 1
 
 sweep-aug: ## does augmentation help? UNet, without and with, five seeds
