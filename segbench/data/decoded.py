@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -34,10 +34,6 @@ class Place(NamedTuple):
     height: int
     width: int
 
-    @property
-    def bytes(self) -> int:
-        return 4 * self.height * self.width
-
 
 class DecodedPixels:
     """Reads pairs from the file: one byte per pixel of the mask after three of the image.
@@ -48,24 +44,17 @@ class DecodedPixels:
 
     def __init__(self, path: Path, places: dict[Path, Place]) -> None:
         self.path, self.places = path, places
-        self._pixels = self._map()
+        # as a plain array: each slice of a memmap costs a Python object with a dictionary
+        self._pixels = np.asarray(np.memmap(path, np.uint8, "r"))
 
     def __call__(self, pair: Pair) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        place = self.places[pair.image]
-        pixels = self._pixels[place.start : place.start + place.bytes]
-        size = place.height, place.width
-        image, mask = np.split(pixels, [3 * place.height * place.width])
-        return image.reshape(*size, 3), mask.reshape(size)
+        start, height, width = self.places[pair.image]
+        middle, end = start + 3 * height * width, start + 4 * height * width
+        image, mask = self._pixels[start:middle], self._pixels[middle:end]
+        return image.reshape(height, width, 3), mask.reshape(height, width)
 
-    def _map(self) -> NDArray[np.uint8]:
-        # as a plain array: each slice of a memmap costs a Python object with a dictionary
-        return np.asarray(np.memmap(self.path, np.uint8, "r"))
-
-    def __getstate__(self) -> tuple[Path, dict[Path, Place]]:
-        return self.path, self.places
-
-    def __setstate__(self, state: tuple[Path, dict[Path, Place]]) -> None:
-        self.__init__(*state)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type["DecodedPixels"], tuple[Path, dict[Path, Place]]]:
+        return DecodedPixels, (self.path, self.places)
 
 
 def decoded(data_set: DataSet, gigabytes: float, write: bool) -> ReadPair:
@@ -80,13 +69,12 @@ def decoded(data_set: DataSet, gigabytes: float, write: bool) -> ReadPair:
         gigabytes: most that all such files may take; a data set that needs more is not kept.
         write: decode now, if that was not done before.
     """
-    pairs = sorted(
-        {*data_set.train, *data_set.val, *data_set.test}, key=lambda p: data_set.digests[p]
-    )
-    places, size = _places(pairs)
+    sizes = {p: image_size(p) for p in (*data_set.train, *data_set.val, *data_set.test)}
+    size = sum(4 * width * height for width, height in sizes.values())
     limit = int(gigabytes * 1e9)
     if size > limit:
         return decode
+    pairs = sorted(sizes, key=lambda pair: data_set.digests[pair])
     folder = user_cache() / "decoded"
     path = folder / f"{VERSION}-{cv2.__version__}-{data_set.fingerprint}"
     try:
@@ -97,7 +85,7 @@ def decoded(data_set: DataSet, gigabytes: float, write: bool) -> ReadPair:
             _make_room(folder, limit - size)
             _write(path, pairs)
         os.utime(path)  # the last to go
-        return DecodedPixels(path, places)
+        return DecodedPixels(path, _places(pairs, sizes))
     except OSError as error:
         if write:
             print(
@@ -108,14 +96,14 @@ def decoded(data_set: DataSet, gigabytes: float, write: bool) -> ReadPair:
         return decode
 
 
-def _places(pairs: Iterable[Pair]) -> tuple[dict[Path, Place], int]:
+def _places(pairs: Iterable[Pair], sizes: Mapping[Pair, tuple[int, int]]) -> dict[Path, Place]:
     places: dict[Path, Place] = {}
     start = 0
     for pair in pairs:
-        width, height = image_size(pair)
+        width, height = sizes[pair]
         places[pair.image] = Place(start, height, width)
-        start += places[pair.image].bytes
-    return places, start
+        start += 4 * height * width
+    return places
 
 
 def _complete(path: Path, size: int) -> bool:
