@@ -24,17 +24,38 @@ The parser in C crashes on deep ones, and a few aliases of aliases fill any memo
 MEND = "mend it"
 
 
+@contextmanager
+def reading(where: Path | str, remedy: str, kind: str = "") -> Iterator[None]:
+    """Whatever damaged content raises, as the one line that names it and says what to do.
+
+    Raises:
+        InputError: the block failed.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # damaged bytes raise whatever they suggest
+        as_kind = f" as {kind}" if kind else ""
+        raise InputError(f"{where}: not readable{as_kind} ({_reason(error)}); {remedy}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    said = " ".join(str(error).split())
+    in_words = isinstance(error, ValueError | yaml.YAMLError) and said
+    return (said if in_words else f"{type(error).__name__}: {said}")[:300]
+
+
 def read_text(path: Path, remedy: str = MEND) -> str:
     """A file of UTF-8 text; Windows' mark in front of it is dropped.
 
     Raises:
         InputError: missing, not readable, or of another encoding.
     """
-    try:
-        with _readable_as("UTF-8 text", path, remedy):
-            return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: not readable ({error.strerror}); {remedy}") from None
+    with reading(path, remedy, "UTF-8 text"):
+        return path.read_text(encoding="utf-8-sig")
 
 
 def read_json(path: Path, remedy: str = MEND) -> Any:
@@ -48,7 +69,7 @@ def read_json(path: Path, remedy: str = MEND) -> Any:
         raise ValueError(f"{constant} is no number of JSON")
 
     text = read_text(path, remedy)
-    with _readable_as("JSON", path, remedy):
+    with reading(path, remedy, "JSON"):
         content = json.loads(text, object_pairs_hook=_object, parse_constant=refused)
         return _plain(content, of_json=True)
 
@@ -64,20 +85,9 @@ def read_yaml(path: Path, remedy: str = MEND, loader: Any = YamlLoader) -> Any:
 
 def parse_yaml(text: str, where: Path | str, remedy: str = MEND, loader: Any = YamlLoader) -> Any:
     """The same of a text; complaints say ``where`` it stands."""
-    with _readable_as("YAML", where, remedy):
+    with reading(where, remedy, "YAML"):
         _check_depth(text, loader)
         return _plain(yaml.load(text, loader))
-
-
-@contextmanager
-def _readable_as(kind: str, where: Path | str, remedy: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError:
-        raise
-    except Exception as error:  # PyYAML lets through what its constructors raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{where}: not readable as {kind} ({reason}); {remedy}") from None
 
 
 def check_shape(content: Any, shape: TypeAdapter[Any], where: Path, remedy: str) -> None:
@@ -93,22 +103,6 @@ def check_shape(content: Any, shape: TypeAdapter[Any], where: Path, remedy: str)
         place = ".".join(map(str, first["loc"]))
         message = f"{place}: {first['msg']}" if place else first["msg"]
         raise InputError(f"{where}: {message}; {remedy}") from None
-
-
-@contextmanager
-def reading(path: Path, remedy: str) -> Iterator[None]:
-    """Whatever a damaged file raises, as the one line that names it and says what to do.
-
-    Raises:
-        InputError: the block failed.
-    """
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # damaged bytes raise whatever they suggest
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"{path}: not readable ({said[:200]}); {remedy}") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

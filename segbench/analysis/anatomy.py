@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from segbench import metrics
@@ -25,9 +22,9 @@ from segbench.analysis.questions import rules_of
 from segbench.analysis.segments import Ids
 from segbench.analysis.separability import sample_pixels, separability
 from segbench.analysis.study import StudyArm, StudyRuns
-from segbench.data.dataset import UNREADABLE
 from segbench.data.parallel import in_threads, watched
 from segbench.errors import InputError
+from segbench.pictures import read_photo
 from segbench.taps import stride_of
 
 STRIDES = (8, 16, 32)
@@ -194,22 +191,8 @@ def _separable(
 
 def _image_and_truth(task: Task) -> tuple[Ids, Ids]:
     """A test image as it is stored, reduced, with its truth at that size."""
-    path = task.truth.parent.parent / "image" / f"{task.name}.jpg"
-    image = read_photo(path)
+    image = read_photo(task.image)
     truth = cv2.resize(
         read_ids(task.truth), image.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT
     )
     return image, np.asarray(truth, dtype=np.uint8)
-
-
-def read_photo(path: Path) -> NDArray[np.uint8]:
-    """A picture of 8-bit RGB [H, W, 3].
-
-    Raises:
-        InputError: it cannot be read, or was cut short.
-    """
-    try:
-        with Image.open(path) as picture:  # OpenCV makes up what is missing
-            return np.asarray(picture.convert("RGB"), dtype=np.uint8)
-    except UNREADABLE as error:
-        raise InputError(f"{path}: not readable as a picture ({error}); put it back") from None

@@ -11,8 +11,8 @@ from segbench.analysis.compare import Contrast, judge
 from segbench.analysis.configs import config_of, rest_of
 from segbench.analysis.questions import SCORES, Question, Rules
 from segbench.analysis.study import Seed, StudyArm, StudyRuns
-from segbench.data.dataset import UNREADABLE
 from segbench.errors import InputError
+from segbench.pictures import UNREADABLE
 from segbench.probes import without_idle_taps_of
 from segbench.taps import (
     Pyramid,

@@ -57,6 +57,11 @@ class Task:
     confidences: tuple[Path, ...]
     others: tuple[tuple[Path, Path], ...] = ()
 
+    @property
+    def image(self) -> Path:
+        """The picture itself, reduced."""
+        return self.truth.parent.parent / "image" / f"{self.name}.jpg"
+
 
 @dataclass(frozen=True)
 class ImageErrors:

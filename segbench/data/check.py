@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segbench.data.classes import IGNORE
-from segbench.data.dataset import UNREADABLE, DataSet, Pair, read_mask
+from segbench.data.dataset import DataSet, Pair, read_mask
 from segbench.errors import InputError
 from segbench.files import user_cache
+from segbench.pictures import UNREADABLE
 
 VERSION = 1
 """Goes up when the check looks for more: what passed before is then looked at again."""

@@ -17,7 +17,6 @@ from segbench.data.classes import IGNORE, SegmentationClass, read_classes
 from segbench.data.dataset import (
     COLOR_MODES,
     SPLITS,
-    UNREADABLE,
     Pair,
     list_pairs,
     read_groups,
@@ -26,6 +25,7 @@ from segbench.data.dataset import (
 from segbench.data.parallel import in_threads
 from segbench.errors import InputError
 from segbench.files import link_or_copy, new_folder
+from segbench.pictures import UNREADABLE
 from segbench.wording import counted
 
 Color = tuple[int, int, int]

@@ -3,8 +3,6 @@
 import csv
 import hashlib
 import io
-import struct
-import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,17 +16,12 @@ from PIL import Image
 
 from segbench.data.classes import SegmentationClass, read_classes
 from segbench.errors import InputError
-from segbench.pictures import imread
+from segbench.pictures import UNREADABLE, imread
 from segbench.reading import read_text
 from segbench.wording import CONTROLS, printable
 
 SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-UNREADABLE = (
-    *(OSError, SyntaxError, ValueError, LookupError, ArithmeticError, EOFError),
-    *(struct.error, zlib.error, Image.DecompressionBombError),
-)
-"""What Pillow raises for files that are no images, damaged, or far too large."""
 COLOR_MODES = ("P", "RGB", "RGBA")
 """Pillow's modes of masks that show classes as colours."""
 VAL_SHARE = 0.2

@@ -19,7 +19,6 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from segbench.arguments import Arguments, positive, tables_console
-from segbench.data.dataset import UNREADABLE
 from segbench.data.parallel import watched
 from segbench.errors import InputError
 from segbench.inference.load import NETWORK, build_network, device_called
@@ -28,6 +27,7 @@ from segbench.inference.onnx import need_onnx
 from segbench.inference.runtimes import RUNTIMES, Prepared, Runtime, installed
 from segbench.inference.timing import interleaved
 from segbench.models import size_of
+from segbench.pictures import UNREADABLE
 from segbench.runs import RunFolder, find_runs
 from segbench.study.plan import arm_name
 from segbench.timings import Timing, ratio

@@ -13,10 +13,11 @@ from PIL import Image
 
 from segbench.data.check import IMAGE_MODES, is_deep_png
 from segbench.data.classes import IGNORE, SegmentationClass
-from segbench.data.dataset import IMAGE_SUFFIXES, UNREADABLE, read_image
+from segbench.data.dataset import IMAGE_SUFFIXES, read_image
 from segbench.errors import InputError
 from segbench.files import write_atomic
 from segbench.models.tiling import Read
+from segbench.pictures import UNREADABLE
 
 Pixels = NDArray[np.uint8]
 

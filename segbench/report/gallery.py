@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segbench.analysis.anatomy import read_photo
 from segbench.analysis.areas import Area
 from segbench.analysis.errors import Flow
 from segbench.analysis.pixels import Task, by_image, places_of, read_ids
@@ -16,6 +15,7 @@ from segbench.analysis.segments import Ids, kinds, look_at
 from segbench.analysis.study import StudyRuns
 from segbench.data.classes import IGNORE
 from segbench.files import write_atomic
+from segbench.pictures import read_photo
 
 CAUSES = 6
 WORST = 10
@@ -122,10 +122,9 @@ def _panel(part: Rgb) -> Rgb:
 
 def image_of(task: Task, shape: tuple[int, ...]) -> Rgb:
     """A test image as the study keeps it, at the size of its truth; white where it is not kept."""
-    path = task.truth.parent.parent / "image" / f"{task.name}.jpg"
-    if not path.exists():
+    if not task.image.exists():
         return np.full((*shape, 3), 255, dtype=np.uint8)
-    large = cv2.resize(read_photo(path), shape[::-1], interpolation=cv2.INTER_LINEAR)
+    large = cv2.resize(read_photo(task.image), shape[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(large, dtype=np.uint8)
 
 

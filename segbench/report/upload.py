@@ -18,10 +18,10 @@ import numpy as np
 import wandb
 from PIL import Image
 
-from segbench.analysis.anatomy import read_photo
 from segbench.analysis.pixels import read_ids
 from segbench.logged import logged_as
 from segbench.overlays import EXAMPLES, PANELS, Example, overlays
+from segbench.pictures import read_photo
 from segbench.runs import RunFolder, fingerprint
 from segbench.wording import counted
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from segbench.analysis.anatomy import Errors, read_photo
+from segbench.analysis.anatomy import Errors
 from segbench.analysis.aspp import audit
 from segbench.analysis.augmentation import explain
 from segbench.analysis.compare import Contrast, compare, per_class
@@ -12,6 +12,7 @@ from segbench.analysis.curves import curve, difference, fluctuation, overfitting
 from segbench.analysis.diagnosis import diagnose
 from segbench.analysis.questions import Rules
 from segbench.analysis.study import StudyRuns
+from segbench.pictures import read_photo
 from segbench.report import aspp as aspp_report
 from segbench.report import augmentation as augmentation_report
 from segbench.report import cost as cost_report
