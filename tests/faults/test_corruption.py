@@ -19,6 +19,7 @@ import pytest
 import torch
 import yaml
 from comparison import assert_same
+from studies import SWEEP
 
 from segbench import cli
 from segbench.runs import RunFolder
@@ -43,17 +44,6 @@ FILES = {
     "truth": STUDY / "test/truth/scene_0008.png",
     "image": STUDY / "test/image/scene_0008.jpg",
     "sheet": STUDY / "augmentation.jpg",
-}
-SWEEP = {
-    "project": "segbench",
-    "name": "aug",
-    "method": "grid",
-    "metric": {"name": "val/mean_iou", "goal": "maximize"},
-    "parameters": {
-        "data.augmentation": {"values": ["none", "flip"]},
-        "seed_everything": {"values": [0]},
-    },
-    "command": ["${env}", "segbench", "fit", "--config", "base.yaml", "--config", "${args_json}"],
 }
 BASE = {
     "model": {"architecture": "deeplab", "backbone": "mobilenet_v3_small", "width": 8, "lr": 0.01},

@@ -18,6 +18,7 @@ import yaml
 from comparison import assert_same
 from painted import Ids, study_of_networks
 from PIL import Image
+from studies import SWEEP
 
 from segbench.runs import RunFolder
 from segbench.study.plan import read_plan
@@ -155,18 +156,8 @@ def test_sweep(killer: Killer, scenes: Path, tmp_path: Path, monkeypatch: pytest
         "data": {"root": str(scenes), "crop_size": 48, "samples_per_epoch": 8, "batch_size": 4},
         "trainer": {"max_epochs": 3},
     }
-    sweep = {
-        "name": "aug",
-        "method": "grid",
-        "metric": {"name": "val/mean_iou", "goal": "maximize"},
-        "parameters": {
-            "data.augmentation": {"values": ["none", "full"]},
-            "seed_everything": {"values": [0]},
-        },
-        "command": ["${env}", "segbench", "fit", "--config=base.yaml", "--config", "${args_json}"],
-    }
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
-    (tmp_path / "aug.yaml").write_text(yaml.safe_dump(sweep))
+    (tmp_path / "aug.yaml").write_text(yaml.safe_dump(SWEEP))
     command = ("sweep", "aug.yaml", "--engine=local", "--out")
     killer.undisturbed(*command, "whole")
     for name in names_from("killed"):

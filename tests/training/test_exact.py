@@ -178,32 +178,6 @@ def test_a_run_killed_before_its_first_epoch_ended_begins_anew(
     assert_same(early, undisturbed)
 
 
-@pytest.mark.slow
-def test_twenty_random_kills_change_nothing(segbench: Segbench, scenes: Path, tmp_path: Path):
-    """SIGKILL at seeded moments from the start of the process to beyond its usual end."""
-    rng = np.random.default_rng(0)
-    args = ("--data.root", scenes, *TINY, "--trainer.max_epochs=8")
-    segbench("fit", *args, "--run_dir", tmp_path / "runs/whole")
-    whole = RunFolder(tmp_path / "runs/whole")
-    kills, number = 0, 0
-    while kills < 20:
-        number += 1
-        run = RunFolder(tmp_path / f"runs/killed-{number}")
-        while not run.finished():
-            goes_on = run.record.exists()
-            process = start(
-                run, *(("--config", run.config, "--ckpt_path=last") if goes_on else args)
-            )
-            try:
-                process.communicate(timeout=rng.uniform(1, 15) if kills < 20 else None)
-                assert process.returncode == 0
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-                kills += 1
-        assert_same(run, whole)
-
-
 def test_a_finished_run_is_left_alone(undisturbed: RunFolder, segbench: Segbench):
     before = {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")}
     printed = segbench(
