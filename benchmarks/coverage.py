@@ -40,7 +40,7 @@ class World:
     shift: float = 0.0  # of the second arm's recall
 
     def base(self) -> NDArray[np.float64]:
-        """Recall of each class in logits, and how large it is where it occurs."""
+        """Recall of each class, in logits."""
         return np.linspace(1.5, -0.8, self.classes)
 
     def study(

@@ -83,7 +83,7 @@ def _scenes(root: Path, images: int) -> Path:
     return root
 
 
-def _model_keys(network: str) -> Keys:
+def model_keys(network: str) -> Keys:
     """The ``model`` keys of a configuration, or those of smp's UNet."""
     import yaml
 
@@ -102,7 +102,7 @@ def _network(network: str) -> Any:
 
     if network == "smp_unet_resnet18":
         return smp.Unet("resnet18", encoder_weights=None, classes=CLASSES)
-    keys = {key: value for key, value in _model_keys(network).items() if key in NETWORK}
+    keys = {key: value for key, value in model_keys(network).items() if key in NETWORK}
     return build_model(**keys, num_classes=CLASSES).network
 
 
@@ -113,7 +113,7 @@ def segbench(network: str, root: Path, images: int) -> float:
 
     if network == "smp_unet_resnet18":
         networks.ARCHITECTURES["unet"] = partial(networks.SmpNetwork, "Unet")  # type: ignore[index]
-    keys: Keys = {f"model.{key}": value for key, value in _model_keys(network).items()}
+    keys: Keys = {f"model.{key}": value for key, value in model_keys(network).items()}
     keys |= {"model.loss": "cross_entropy"}
     keys |= {"data.root": str(root), "data.augmentation": "color", "data.crop_size": CROP}
     keys |= {"data.batch_size": BATCH, "data.samples_per_epoch": images}
@@ -227,7 +227,7 @@ def bare(network: str, root: Path, images: int) -> float:
     data = SegmentationData(str(root), samples_per_epoch=images, **keys)
     data.read = decoded(data.data_set, 8, write=True)
     model = SegmentationNetwork(_network(network), 32).train()
-    if _model_keys(network).get("channels_last", gains_by_channels_last(torch.device("cpu"))):
+    if model_keys(network).get("channels_last", gains_by_channels_last(torch.device("cpu"))):
         model.to(memory_format=torch.channels_last)
     loss_of = torch.nn.CrossEntropyLoss(ignore_index=255)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)

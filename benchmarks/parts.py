@@ -156,7 +156,7 @@ def step() -> None:
 
 
 def predict() -> None:
-    from epoch import CLASSES, _model_keys
+    from epoch import CLASSES, model_keys
 
     from segbench.inference.load import NETWORK
     from segbench.models import build_model
@@ -164,7 +164,7 @@ def predict() -> None:
 
     image = torch.randint(0, 256, (1, 3, *SIZE), dtype=torch.uint8)
     for name in ("unet", "deeplab_vgg11", "deeplab_resnet18", "deeplab_mobilenetv3"):
-        keys = {key: value for key, value in _model_keys(name).items() if key in NETWORK}
+        keys = {key: value for key, value in model_keys(name).items() if key in NETWORK}
         network = build_model(**keys, num_classes=CLASSES).eval()
         ready = folded(network)
         with torch.inference_mode():
