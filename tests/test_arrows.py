@@ -16,8 +16,9 @@ import segbench
 ROOT = Path(segbench.__file__).parent
 
 ORDER = (
-    *("errors", "wording", "arguments", "files", "reading", "shapes", "claim", "online"),
-    *("metrics", "pictures", "taps", "timings", "runs", "logged", "probes", "analysis.stats"),
+    *("errors", "wording", "arguments", "parallel"),
+    *("files", "reading", "shapes", "claim", "online"),
+    *("metrics", "pictures", "taps", "runs", "logged", "probes", "analysis.stats"),
     *("data", "overlays", "losses", "models", "task", "training"),
     *("study", "analysis", "report", "inference", "cli", "__main__"),
 )

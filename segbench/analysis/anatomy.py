@@ -17,13 +17,13 @@ from segbench.analysis.compare import compare
 from segbench.analysis.errors import ClassErrors, Flow
 from segbench.analysis.findings import Finding
 from segbench.analysis.influence import Influence, influences
-from segbench.analysis.pixels import Counts, Task, by_image, errors_of, read_ids, summed
+from segbench.analysis.pixels import Counts, Task, errors_of, read_ids, summed
 from segbench.analysis.questions import rules_of
 from segbench.analysis.segments import Ids
 from segbench.analysis.separability import sample_pixels, separability
 from segbench.analysis.study import StudyArm, StudyRuns
-from segbench.data.parallel import in_threads, watched
 from segbench.errors import InputError
+from segbench.parallel import begun, in_threads, watched
 from segbench.pictures import read_photo
 from segbench.taps import stride_of
 
@@ -86,18 +86,18 @@ def look_into(
         workers: processes.
     """
     look = partial(errors_of, classes=len(study.classes), width=boundary)
-    images = list(watched(by_image(look, tasks, workers), len(tasks), "predictions"))
+    one_thread = threadpool_limits(1, user_api="blas")  # of small matrices: more would only spin
+    with one_thread, begun(look, tasks, workers) as looked_at:
+        ceilings = _ceilings(study, tasks)
+        separable = _separable(study, tasks, errors.costliest(arm.counts().sum(1)))
+        influence = _influences(study)
+        images = list(watched(looked_at, len(tasks), "predictions"))
     counts = summed(images)
     _check_counted(study, arm, tasks, counts["confusion"])
     flows, classes = errors.flows(study, counts), errors.classes(study, counts)
-    with threadpool_limits(1, user_api="blas"):  # of small matrices: threads would only spin
-        ceilings = _ceilings(study, tasks)
-        separable = _separable(study, tasks, flows)
     doubts = sorted(
         (area for one in images for area in one.doubts), key=lambda a: -a.pixels * a.share
     )
-    rules = rules_of(study, {})
-    influence = influences(study, rules, compare(study, rules)) if len(study.arms) > 1 else []
     return Errors(
         arm.name,
         flows,
@@ -109,6 +109,11 @@ def look_into(
         influence,
         _findings(arm, counts, flows, classes, ceilings, separable, len(doubts)),
     )
+
+
+def _influences(study: StudyRuns) -> list[Influence]:
+    rules = rules_of(study, {})
+    return influences(study, rules, compare(study, rules)) if len(study.arms) > 1 else []
 
 
 def _check_counted(study: StudyRuns, arm: StudyArm, tasks: Sequence[Task], found: Counts) -> None:
@@ -167,15 +172,12 @@ def _ceilings(study: StudyRuns, tasks: Sequence[Task]) -> dict[int, dict[str, fl
 
 
 def _separable(
-    study: StudyRuns, tasks: Sequence[Task], flows: Sequence[Flow]
+    study: StudyRuns, tasks: Sequence[Task], costliest: Sequence[tuple[int, int]]
 ) -> dict[tuple[str, str], float | None]:
-    pairs: dict[tuple[str, str], float | None] = {}
-    for flow in flows:
-        if len(pairs) < PAIRS:
-            first, second = sorted((flow.truth, flow.predicted))
-            pairs[first, second] = None
+    """How well colour tells apart the classes that are confused most."""
+    pairs = dict.fromkeys((min(pair), max(pair)) for pair in costliest)
     if not pairs:
-        return pairs
+        return {}
     images = in_threads(_image_and_truth, tasks, len(tasks), "colours")
     names = {name: number for number, name in enumerate(dict.fromkeys(study.group_names))}
     groups = [names[name] for name in study.group_names]
@@ -183,10 +185,11 @@ def _separable(
         groups = list(range(len(tasks)))
     rng = np.random.default_rng(0)
     sample = sample_pixels(images, groups, len(study.classes), PIXELS, rng)
-    for first, second in pairs:
-        ids = (study.classes.index(name) for name in (first, second))
-        pairs[first, second] = separability(sample, *ids)
-    return pairs
+    found = {}
+    for pair in list(pairs)[:PAIRS]:
+        first, second = sorted(study.classes[k] for k in pair)
+        found[first, second] = separability(sample, *pair)
+    return found
 
 
 def _image_and_truth(task: Task) -> tuple[Ids, Ids]:

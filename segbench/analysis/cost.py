@@ -11,8 +11,8 @@ from segbench import metrics
 from segbench.analysis import stats
 from segbench.analysis.stats import FEWEST_GROUPS
 from segbench.analysis.study import Seed, StudyArm, StudyRuns
+from segbench.analysis.timings import DRAWS, Timing, ratio
 from segbench.errors import InputError
-from segbench.timings import DRAWS, Timing, ratio
 
 Draws = NDArray[np.float64]
 

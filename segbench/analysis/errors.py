@@ -91,6 +91,18 @@ class Agreement:
     ensemble: float
 
 
+def costliest(confusion: Counts) -> list[tuple[int, int]]:
+    """All pairs of a class and what it is called that occur, what costs most IoU first.
+
+    Args:
+        confusion: counts of one arm [S, K, K].
+    """
+    lost = _lost_to_each(confusion)
+    order = np.argsort(-lost, axis=None, kind="stable")
+    pairs = zip(*np.unravel_index(order, lost.shape), strict=True)
+    return [(int(i), int(j)) for i, j in pairs if lost[i, j] > 0]
+
+
 def flows(study: StudyRuns, counts: dict[str, Counts]) -> list[Flow]:
     """All flows between classes, what costs most first.
 

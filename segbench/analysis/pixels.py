@@ -1,15 +1,9 @@
 """What the stored predictions of an arm hold, image by image: counts of every kind of error."""
 
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -23,8 +17,6 @@ from segbench.errors import InputError
 from segbench.pictures import imread
 
 Counts = NDArray[np.int64]
-J = TypeVar("J")
-T = TypeVar("T")
 
 BANDS = (2.0, 4.0, 8.0)
 """Widths of the bands of Boundary IoU in pixels; the last one is DIAGONAL of the diagonal."""
@@ -98,8 +90,13 @@ class ImageErrors:
     doubts: tuple[Area, ...]
 
 
-def tasks_of(study: StudyRuns, arm: StudyArm) -> list[Task]:
+def tasks_of(study: StudyRuns, arm: StudyArm, asked: Sequence[StudyArm] = ()) -> list[Task]:
     """Where the pixels of each test image lie, in the order of the study's images.
+
+    Args:
+        study: the runs.
+        arm: that is looked at.
+        asked: the arms whose runs have to agree before a label is doubted.
 
     Raises:
         InputError: a truth or prediction that is not there.
@@ -107,7 +104,7 @@ def tasks_of(study: StudyRuns, arm: StudyArm) -> list[Task]:
     own = [_stored(seed) for seed in arm.seeds if not seed.diverged]
     others = [
         _stored(seed)
-        for other in study.arms
+        for other in asked
         if other is not arm
         for seed in other.seeds
         if not seed.diverged
@@ -147,33 +144,6 @@ def _stored(seed: Seed) -> Callable[[str], tuple[Path, Path]]:
         return folder / "predictions" / f"{name}.png", folder / "confidence" / f"{name}.png"
 
     return find
-
-
-def by_image(look: Callable[[J], T], tasks: Sequence[J], workers: int) -> Iterator[T]:
-    """``look`` at each image, in order, by processes of which each has one core."""
-    if workers < 2 or len(tasks) < 2 * workers:
-        yield from map(look, tasks)
-        return
-    yield from _pool(workers).map(look, tasks, chunksize=4)
-
-
-@cache
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # kept to the end: to start processes that have loaded everything takes seconds
-    return ProcessPoolExecutor(workers, get_context("spawn"), _begin)
-
-
-def _begin() -> None:
-    """One core for each process, which ends when the one that started it is killed."""
-    cv2.setNumThreads(1)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def summed(found: Iterable[ImageErrors]) -> dict[str, Counts]:

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol, cast
 
-from segbench.data.parallel import watched
 from segbench.errors import InputError
+from segbench.parallel import watched
 
 MOST_FILES = 100_000
 MOST_BYTES = 2**36

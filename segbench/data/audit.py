@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from segbench.data.classes import IGNORE
 from segbench.data.dataset import Pair, read_image, read_mask
-from segbench.data.parallel import watched
+from segbench.parallel import watched
 from segbench.probes import PolicyAudit
 
 Pixels = NDArray[np.uint8]

@@ -22,9 +22,9 @@ from segbench.data.dataset import (
     read_groups,
     repeated_names,
 )
-from segbench.data.parallel import in_threads
 from segbench.errors import InputError
 from segbench.files import link_or_copy, new_folder
+from segbench.parallel import in_threads
 from segbench.pictures import UNREADABLE
 from segbench.wording import counted
 

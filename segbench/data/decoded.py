@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench.data.dataset import DataSet, Pair, image_size, read_image, read_mask
-from segbench.data.parallel import in_threads
 from segbench.files import replacing, user_cache
+from segbench.parallel import in_threads
 
 VERSION = 1
 """Goes up when the same files decode to other pixels, or the layout changes."""

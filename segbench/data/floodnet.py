@@ -26,10 +26,10 @@ from segbench.data.archives import Source, open_source
 from segbench.data.check import IMAGE_MODES
 from segbench.data.classes import write_classes
 from segbench.data.dataset import IMAGE_SUFFIXES, SPLITS
-from segbench.data.parallel import in_threads
 from segbench.data.synthetic.world import CLASSES
 from segbench.errors import InputError
 from segbench.files import write_atomic
+from segbench.parallel import in_threads
 from segbench.pictures import UNREADABLE
 from segbench.wording import counted
 

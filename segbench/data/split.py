@@ -22,9 +22,9 @@ from segbench.data.dataset import (
     read_mask,
     repeated_names,
 )
-from segbench.data.parallel import in_threads
 from segbench.errors import InputError
 from segbench.files import link_or_copy, new_folder
+from segbench.parallel import in_threads
 from segbench.wording import counted
 
 DRAWS = 1000

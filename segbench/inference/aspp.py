@@ -7,9 +7,9 @@ from segbench.analysis.questions import rules_of
 from segbench.analysis.study import StudyArm, StudyRuns, read_study
 from segbench.arguments import Arguments, tables_console
 from segbench.data.dataset import DataSet
-from segbench.data.parallel import watched
 from segbench.files import as_json, write_atomic
 from segbench.inference.at_hand import add_probing_arguments, data_set_of, holds, settings_of
+from segbench.parallel import watched
 from segbench.report import aspp as report
 from segbench.runs import RunFolder
 from segbench.taps import Pyramid, idle, map_side, mean_seeing

@@ -16,10 +16,10 @@ from segbench.arguments import PICTURE, Arguments, positive, tables_console
 from segbench.data.audit import Policy, audit_policy
 from segbench.data.contact_sheet import overlay_sheet, write_sheet
 from segbench.data.dataset import DataSet, read_image, read_mask
-from segbench.data.parallel import watched
 from segbench.errors import InputError
 from segbench.files import as_json, write_atomic
 from segbench.inference.at_hand import add_probing_arguments, data_set_of, holds, settings_of
+from segbench.parallel import watched
 from segbench.report import augmentation as report
 from segbench.runs import RunFolder
 from segbench.wording import counted

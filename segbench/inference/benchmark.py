@@ -18,8 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
+from segbench.analysis.timings import Timing, ratio
 from segbench.arguments import Arguments, positive, tables_console
-from segbench.data.parallel import watched
 from segbench.errors import InputError
 from segbench.inference.load import NETWORK, build_network, device_called
 from segbench.inference.memory import peak_memory
@@ -27,10 +27,10 @@ from segbench.inference.onnx import need_onnx
 from segbench.inference.runtimes import RUNTIMES, Prepared, Runtime, installed
 from segbench.inference.timing import interleaved
 from segbench.models import size_of
+from segbench.parallel import watched
 from segbench.pictures import UNREADABLE
 from segbench.runs import RunFolder, find_runs
 from segbench.study.plan import arm_name
-from segbench.timings import Timing, ratio
 from segbench.training.provenance import cpu_name, versions
 
 BATCH_ROUNDS = 3  # of whole batches, which take long

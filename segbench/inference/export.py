@@ -12,13 +12,13 @@ import torch
 from segbench import __version__, metrics
 from segbench.arguments import Arguments
 from segbench.data.dataset import Pair, read_image, read_mask
-from segbench.data.parallel import watched
 from segbench.errors import InputError
 from segbench.files import as_json, write_atomic
 from segbench.inference.at_hand import data_set_of
 from segbench.inference.load import load_network
 from segbench.inference.onnx import need_onnx, onnx_session, to_onnx
 from segbench.models import SegmentationNetwork
+from segbench.parallel import watched
 from segbench.runs import RunFolder
 
 SIZES = ((1, 97, 130), (2, 64, 64), (1, 200, 75))

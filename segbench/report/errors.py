@@ -13,9 +13,9 @@ from segbench.analysis.compare import means_of
 from segbench.analysis.pixels import tasks_of
 from segbench.analysis.study import StudyArm, StudyRuns, read_study
 from segbench.arguments import Arguments, output_file, positive, tables_console
-from segbench.data.parallel import cores
 from segbench.errors import InputError
 from segbench.files import as_json, write_atomic
+from segbench.parallel import cores
 from segbench.report.gallery import write_gallery
 
 BOUNDARY = 8.0  # pixels from a true border, within which an error counts as its
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> None:
     options = _options(argv)
     study = read_study(options.study)
     arm = best_arm(study, options.arm)
-    tasks = tasks_of(study, arm)
+    tasks = tasks_of(study, arm, study.arms)
     found = look_into(study, arm, tasks, options.boundary, options.workers)
     console = tables_console()
     for finding in found.findings:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from segbench.analysis.areas import Area
 from segbench.analysis.errors import Flow
-from segbench.analysis.pixels import Task, by_image, places_of, read_ids
+from segbench.analysis.pixels import Task, places_of, read_ids
 from segbench.analysis.segments import Ids, kinds, look_at
 from segbench.analysis.study import StudyRuns
 from segbench.data.classes import IGNORE
 from segbench.files import write_atomic
+from segbench.parallel import in_processes
 from segbench.pictures import read_photo
 
 CAUSES = 6
@@ -56,7 +57,7 @@ def write_gallery(
         for flow in flows[:CAUSES]
     ]
     look = partial(places_of, pairs=pairs)
-    places = [area for found in by_image(look, tasks, workers) for area in found]
+    places = [area for found in in_processes(look, tasks, workers) for area in found]
     by_name = {task.name: task for task in tasks}
     colors = colors_of(study)
     for number, (flow, pair) in enumerate(zip(flows, pairs, strict=False), 1):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from segbench.data.parallel import cores
+from segbench.parallel import cores
 from segbench.study.cells import CellProcess, StudyCells, start_cell
 from segbench.study.progress import StudyProgress
 from segbench.study.spec import Sweep

@@ -16,8 +16,8 @@ from segbench import metrics
 from segbench.analysis import stats
 from segbench.analysis.cost import costs, faster, on_front, pick, training
 from segbench.analysis.study import StudyRuns, read_study
+from segbench.analysis.timings import Timing, ratio
 from segbench.runs import RunFolder
-from segbench.timings import Timing, ratio
 
 Segbench = Callable[..., str]
 FACTOR = "config"

@@ -14,11 +14,11 @@ from segbench.data.dataset import (
     read_groups,
     repeated_names,
 )
-from segbench.data.parallel import in_threads
 from segbench.data.survey import findings
 from segbench.data.survey.findings import Finding
 from segbench.data.survey.looks import Look, SplitSummary, look_at, summary_of
 from segbench.errors import InputError
+from segbench.parallel import in_threads
 
 
 @dataclass(frozen=True)

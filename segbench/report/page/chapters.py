@@ -123,7 +123,7 @@ def _verdicts(name: str, study: StudyRuns) -> Section:
 
 def _errors(name: str, study: StudyRuns, asked: Asked) -> Section:
     arm = best_arm(study, asked.arm)
-    tasks = tasks_of(study, arm)
+    tasks = tasks_of(study, arm, study.arms)
     found = look_into(study, arm, tasks, BOUNDARY, asked.workers)
     others = sorted((one for one in study.arms if one is not arm and len(one.counts())), key=_score)
     shown = {arm.name: tasks} | {

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from segbench import __version__
 from segbench.arguments import Arguments, file_ending_in, positive
-from segbench.data.parallel import cores
 from segbench.errors import InputError
 from segbench.files import write_atomic
+from segbench.parallel import cores
 from segbench.report.page.chapters import Asked, chapter
 from segbench.report.page.content import Chapter, Chart, Charts, Choice, Part, slug
 from segbench.report.page.render import render

@@ -13,11 +13,11 @@ from PIL import Image
 
 from segbench.analysis.areas import Area
 from segbench.analysis.errors import Flow
-from segbench.analysis.pixels import Task, by_image, how_many, places_of, read_ids
+from segbench.analysis.pixels import Task, how_many, places_of, read_ids
 from segbench.analysis.segments import Ids, kinds, look_at
 from segbench.analysis.study import StudyRuns
 from segbench.data.classes import IGNORE
-from segbench.data.parallel import watched
+from segbench.parallel import in_processes, watched
 from segbench.report.gallery import CAUSES, KINDS, around, colors_of, image_of, worst
 from segbench.report.page.content import Gallery, Layers
 
@@ -60,7 +60,7 @@ def gallery(
     pairs = [
         (study.classes.index(f.truth), study.classes.index(f.predicted)) for f in flows[:CAUSES]
     ]
-    found = by_image(partial(places_of, pairs=pairs), main, workers)
+    found = in_processes(partial(places_of, pairs=pairs), main, workers)
     areas = [area for of_image in found for area in of_image]
     places: dict[str, list[tuple[int, Place]]] = {}
     number = 0
@@ -79,7 +79,7 @@ def gallery(
         if task.name in places
     ]
     look = partial(layers_of, colors=colors, width=width)
-    cut = watched(by_image(look, jobs, workers), len(jobs), "gallery")
+    cut = watched(in_processes(look, jobs, workers), len(jobs), "gallery")
     ordered = sorted((one for of_image in cut for one in of_image), key=lambda one: one[0])
     return Gallery(
         name,
