@@ -1,7 +1,7 @@
 """What the files of runs and studies hold, as far as commands rely on it; more may stand there.
 
-Checked when a file is read (runs.py, study/plan.py), since a folder may come from another machine,
-another hand or an older segbench.
+Checked when a file is read (runs.py, study/plan.py), since a folder may come from another machine
+or another hand.
 """
 
 from typing import Annotated, Any, Literal, NotRequired
@@ -51,7 +51,7 @@ class Run(TypedDict):
     hardware: Hardware
     parameters: Count
     size_mb: Amount
-    classes: NotRequired[list[Class]]
+    classes: list[Class]
     git_commit: NotRequired[str | None]
     versions: NotRequired[dict[str, str]]
 

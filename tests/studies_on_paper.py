@@ -57,6 +57,10 @@ def write_run(
             "steps": steps,
             "parameters": int(size_mb * 1e6 / 4),
             "size_mb": size_mb,
+            "classes": [
+                {"id": k, "name": name, "color": [30 * k % 256, 0, 0]}
+                for k, name in enumerate(classes)
+            ],
             "fingerprints": {"data": data},
             "scores": {"test": {"mean_iou": float(metrics.mean_iou(counts.sum(0)))}},
         }

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from segbench.data.classes import SegmentationClass, as_classes, read_classes
+from segbench.data.classes import SegmentationClass, as_classes
 from segbench.errors import InputError
 from segbench.models import SegmentationNetwork, build_model
 from segbench.models.weights import read_checkpoint
@@ -32,8 +31,7 @@ def load_network(run: RunFolder, device: torch.device) -> LoadedNetwork:
     """The best checkpoint of a run.
 
     Raises:
-        InputError: no run, no checkpoint, one that is damaged or of another network, or nothing
-            that says what the classes are.
+        InputError: no run, no checkpoint, or one that is damaged or of another network.
     """
     if not run.config.is_file():
         raise InputError(f"{run.path}: no run here (no config.yaml); give a run folder")
@@ -43,7 +41,7 @@ def load_network(run: RunFolder, device: torch.device) -> LoadedNetwork:
             "fetched without: take the folder from where it was trained"
         )
     config = run.read_config()
-    classes = classes_of(run, config)
+    classes = as_classes(run.read_record()["classes"], f"{run.record}: classes")
     checkpoint = read_checkpoint(run.best, "fit again, or take another run")
     prefix = "network."
     weights = {
@@ -61,37 +59,13 @@ def load_network(run: RunFolder, device: torch.device) -> LoadedNetwork:
         ) from None
     if config["model"]["channels_last"]:
         network.to(memory_format=torch.channels_last)
-    return LoadedNetwork(network.to(device), classes)
+    return LoadedNetwork(network.to(device), tuple(classes))
 
 
 def build_network(config: Mapping[str, Any]) -> SegmentationNetwork:
     """The network of a run's configuration, in eval mode, with random weights."""
     given = {key: config["model"][key] for key in NETWORK if key in config["model"]}
     return build_model(**given).eval()
-
-
-def classes_of(run: RunFolder, config: Mapping[str, Any]) -> tuple[SegmentationClass, ...]:
-    """The classes by id: from run.json, or for runs older than that from their data set.
-
-    Raises:
-        InputError: neither has them.
-    """
-    record = run.read_record()
-    if "classes" in record:
-        return tuple(as_classes(record["classes"], f"{run.record}: classes"))
-    path = Path(config["data"]["root"]) / "classes.json"
-    if not path.exists():
-        raise InputError(
-            f"{run.record}: has no classes, as segbench did not write them then, and {path} is "
-            "not there; start where that path leads to the data set"
-        )
-    classes = tuple(read_classes(path))
-    if len(classes) != config["model"]["num_classes"]:
-        raise InputError(
-            f"{path}: has {len(classes)} classes, {run.config} {config['model']['num_classes']}; "
-            "bring back the data set the run was trained on"
-        )
-    return classes
 
 
 def device_called(name: str) -> torch.device:

@@ -219,5 +219,5 @@ def _pictures(run: RunFolder, record: Mapping[str, Any]) -> list[wandb.Image]:
             stored = Image.fromarray(read_photo(image)).resize((width, height))
             pixels = np.asarray(stored)
             found.append(Example(pixels, masks, f"test: {name}"))
-    labels = {one["id"]: one["name"] for one in record.get("classes", [])}
+    labels = {one["id"]: one["name"] for one in record["classes"]}
     return overlays(found, labels) if found else []

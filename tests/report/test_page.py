@@ -285,6 +285,7 @@ def test_names_of_users_are_text(segbench: Segbench, study: Path):
         np.savez_compressed(run / "test" / "counts.npz", **stored)
         record = json.loads((run / "run.json").read_text())
         record["arm"] = {"data.augmentation": HOSTILE[4 + number // 3]}
+        record["classes"] = [one | {"name": rename[one["name"]]} for one in record["classes"]]
         record["git_commit"] = HOSTILE[8 + number]
         record["versions"] = {HOSTILE[14]: HOSTILE[15], HOSTILE[16]: HOSTILE[17], HOSTILE[18]: "1"}
         (run / "run.json").write_text(json.dumps(record))

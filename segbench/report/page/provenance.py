@@ -30,11 +30,8 @@ def provenance_section(
     for what, value in (*_of_plan(folders, plan), *_of_runs(records)):
         facts.add_row(what, escape(value))
     parts: list[Part] = [grid(facts, folded=False)]
-    classes: list[dict[str, Any]] = next(
-        (record["classes"] for record in records if record.get("classes")), []
-    )
-    if classes:
-        parts.append(Swatches([(one["name"], css(one["color"])) for one in classes]))
+    for record in records[:1]:
+        parts.append(Swatches([(one["name"], css(one["color"])) for one in record["classes"]]))
     parts += [
         grid(runs_table(folder, own))
         for folder in folders
