@@ -113,7 +113,9 @@ def look_into(
 
 def _influences(study: StudyRuns) -> list[Influence]:
     rules = rules_of(study, {})
-    return influences(study, rules, compare(study, rules)) if len(study.arms) > 1 else []
+    if len(study.arms) < 2:
+        return []
+    return influences(study, rules, compare(study, rules, bootstrap=False))
 
 
 def _check_counted(study: StudyRuns, arm: StudyArm, tasks: Sequence[Task], found: Counts) -> None:

@@ -51,7 +51,12 @@ def areas_of(
     With each area goes which pixels of its box are its own; its share is the mean amount of them
     in the whole.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+        mask.view(np.uint8),
+        8,
+        cv2.CV_32S,
+        cv2.CCL_BBDT,  # statistics cost the default twice more
+    )
     found = []
     for number in 1 + np.flatnonzero(stats[1:count, cv2.CC_STAT_AREA] >= SMALLEST):
         left, top, w, h, pixels = (int(v) for v in stats[number])

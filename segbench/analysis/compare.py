@@ -87,10 +87,10 @@ class Contrast:
         return content | needed
 
 
-def compare(study: StudyRuns, rules: Rules) -> list[Contrast]:
+def compare(study: StudyRuns, rules: Rules, bootstrap: bool = True) -> list[Contrast]:
     """The verdict of each question of a study, as a family."""
     asked = questions(study, rules.contrasts)
-    return judge(study, rules, asked, SCORES[rules.metric], rules.metric)
+    return judge(study, rules, asked, SCORES[rules.metric], rules.metric, bootstrap)
 
 
 def judge(
@@ -99,6 +99,7 @@ def judge(
     asked: Sequence[Question],
     score: stats.Score,
     metric: str,
+    bootstrap: bool = True,
 ) -> list[Contrast]:
     """Judge questions as one family, controlled together by Holm's procedure.
 
@@ -108,10 +109,11 @@ def judge(
         asked: the questions.
         score: of summed confusion counts.
         metric: its name.
+        bootstrap: whether its standard errors, which decide nothing, stand beside.
     """
     totals = [study.totals(arm) for arm in study.arms]
     drawn = None
-    if study.number_of_groups >= FEWEST_GROUPS and all(map(len, totals)):
+    if bootstrap and study.number_of_groups >= FEWEST_GROUPS and all(map(len, totals)):
         drawn = stats.two_level_bootstrap(totals, score, np.random.default_rng(0))
     found = _Judge(study, rules, [_scored(one, score) for one in totals], drawn)
     contrasts = _as_family([found.contrast(q, metric, len(asked), True) for q in asked])

@@ -63,7 +63,7 @@ def influences(study: StudyRuns, rules: Rules, contrasts: Sequence[Contrast]) ->
         for group in np.argsort(-np.abs(share), kind="stable")[:TRIED]:
             number = int(group)
             if number not in without:
-                without[number] = compare(_without_group(study, number), rules)
+                without[number] = compare(_without_group(study, number), rules, bootstrap=False)
             verdict = without[number][place].verdict
             flips = verdict != contrast.verdict
             found.append(

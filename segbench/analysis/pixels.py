@@ -27,6 +27,8 @@ SIZES = (0, 16**2, 32**2, 96**2, np.inf)
 """Bounds of the sizes of objects in pixels; the middle two are COCO's."""
 HIT = 0.5
 """An object is found if this share of its pixels is."""
+EXACT = 2**24
+"""Pixels that OpenCV's histograms, of 32-bit floats, count exactly; twice as fast as NumPy's."""
 SURE = 0.9
 """Confidence from which a label is doubted, if all networks agree against it."""
 
@@ -131,7 +133,7 @@ def _stored(seed: Seed) -> Callable[[str], tuple[Path, Path]]:
     """What finds prediction and confidence of an image by its name, in the fold that tested it."""
     # listed once: asking for each file of a large study costs seconds
     tested = {
-        path.stem: run
+        path.stem: (path, run.test / "confidence" / path.name)
         for run in reversed(seed.runs)
         for path in (run.test / "predictions").glob("*.png")
     }
@@ -140,8 +142,7 @@ def _stored(seed: Seed) -> Callable[[str], tuple[Path, Path]]:
         if name not in tested:
             folder = seed.runs[0].test / "predictions"
             raise InputError(f"{folder}: has no prediction of {name}")
-        folder = tested[name].test
-        return folder / "predictions" / f"{name}.png", folder / "confidence" / f"{name}.png"
+        return tested[name]
 
     return find
 
@@ -344,8 +345,14 @@ def _doubts(
 def _by_class(ids: Ids, steps: NDArray[np.unsignedinteger], shape: tuple[int, int]) -> Counts:
     """How often each step occurs in each class, over all pixels but the ignored ones [shape]."""
     classes, length = shape
-    codes = ids * np.uint16(length) + steps
-    return np.bincount(codes.ravel(), minlength=256 * length).reshape(256, length)[:classes]
+    ids = ids.astype(steps.dtype, copy=False)
+    found = np.zeros((256, length), dtype=np.int64)
+    rows = max(1, EXACT // ids.shape[1])
+    for top in range(0, len(ids), rows):
+        part = [ids[top : top + rows], steps[top : top + rows]]
+        counts = cv2.calcHist(part, [0, 1], None, [256, length], [0, 256, 0, length])
+        found += counts.astype(np.int64)
+    return found[:classes]
 
 
 def _count(columns: Sequence[NDArray[np.integer]], shape: tuple[int, ...]) -> Counts:

@@ -73,12 +73,12 @@ def connected(ids: Ids) -> NDArray[np.int32]:
     known = 0
     present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256)[:IGNORE])
     for value in present.tolist():  # a NumPy integer would make the comparison one of 64 bits
-        mask = ids == value
-        left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+        mask = (ids == value).view(np.uint8)
+        left, top, width, height = cv2.boundingRect(mask)
         box = (slice(top, top + height), slice(left, left + width))
-        count, labels = cv2.connectedComponents(mask[box].view(np.uint8), connectivity=8)
+        count, labels = cv2.connectedComponents(mask[box], connectivity=8)
         labels += known
-        np.copyto(numbers[box], labels, where=mask[box])
+        cv2.copyTo(labels, mask[box], numbers[box])
         known += count - 1
     return numbers
 

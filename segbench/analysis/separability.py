@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -43,15 +42,14 @@ def texture(image: Ids, places: NDArray[np.intp]) -> Floats:
     Returns:
         features [n, 15].
     """
-    pixels: NDArray[Any] = image.astype(np.float32) / 255
-    squares = pixels**2
-    parts = [pixels.reshape(-1, 3)[places]]
+    parts = [image.reshape(-1, 3)[places].astype(np.float64)]
     for side in WINDOWS:
         mean, square = (
-            cv2.blur(values, (side, side)).reshape(-1, 3)[places] for values in (pixels, squares)
+            blur(image, cv2.CV_32F, (side, side)).reshape(-1, 3)[places].astype(np.float64)
+            for blur in (cv2.boxFilter, cv2.sqrBoxFilter)
         )
         parts += [mean, np.sqrt(np.maximum(square - mean**2, 0))]
-    return np.concatenate(parts, axis=1).astype(np.float64)
+    return np.concatenate(parts, axis=1) / 255
 
 
 def sample_pixels(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from segbench.analysis import pixels
 from segbench.analysis.pixels import Task, errors_of, places_of
 
 Ids = NDArray[np.uint8]
@@ -36,8 +37,8 @@ def painted(tmp_path: Path) -> tuple[Task, Ids, Ids, Ids]:
     )
     confidences = np.stack([blocks(rng, 256, 6) // 64 * 64 for _ in range(SEEDS)])  # with ties
 
-    def write(name: str, pixels: Ids) -> Path:
-        Image.fromarray(pixels).save(tmp_path / name)
+    def write(name: str, ids: Ids) -> Path:
+        Image.fromarray(ids).save(tmp_path / name)
         return tmp_path / name
 
     task = Task(
@@ -49,8 +50,12 @@ def painted(tmp_path: Path) -> tuple[Task, Ids, Ids, Ids]:
     return task, truth, predictions, confidences
 
 
-def test_every_pixel_is_counted_once(painted: tuple[Task, Ids, Ids, Ids]):
+@pytest.mark.parametrize("at_once", [2**24, 500, 1])
+def test_every_pixel_is_counted_once(
+    painted: tuple[Task, Ids, Ids, Ids], at_once: int, monkeypatch: pytest.MonkeyPatch
+):
     task, truth, predictions, confidences = painted
+    monkeypatch.setattr(pixels, "EXACT", at_once)
     found = errors_of(task, CLASSES, 2)
     confusion = np.zeros((SEEDS, CLASSES, CLASSES), dtype=int)
     agreed = np.zeros((CLASSES, SEEDS + 1), dtype=int)
