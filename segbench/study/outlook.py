@@ -55,11 +55,12 @@ def detectable_difference(seed_sd: float, seeds: int, alpha: float, power: float
         alpha: level of the two-sided test, shared out over looks and contrasts already.
         power: probability of finding it.
     """
-    from scipy.special import stdtrit  # costs a while
+    from scipy.special import nctdtrinc, stdtrit  # costs a while
 
     df = 2 * (seeds - 1)  # Welch and Satterthwaite's, for two arms of one spread
-    quantiles = stdtrit(df, 1 - alpha / 2) + stdtrit(df, power)
-    return float(math.sqrt(2 * seed_sd**2 / seeds) * quantiles)
+    # exact: the usual sum of two quantiles finds it in 83 % for 90 % (3 seeds, alpha .01)
+    noncentrality = nctdtrinc(df, 1 - power, stdtrit(df, 1 - alpha / 2))
+    return float(math.sqrt(2 * seed_sd**2 / seeds) * noncentrality)
 
 
 def _hours(runs: StudyCells) -> str:
