@@ -63,7 +63,7 @@ tune: | .venv/ready $(filter data/scenes,$(DATA)) ## learning rate and weight de
 		$(SWEEP_FLAGS)
 
 test: .venv/ready ## the tests that need only Python, a few minutes
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-all: test notebooks ## those, the notebooks, and the long ones
 	$(BIN)/pytest -m slow

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from glob import escape
 from pathlib import Path
 
 import cv2
@@ -273,7 +274,9 @@ def list_pairs(root: Path, split: str, groups: dict[str, str]) -> tuple[list[Pai
             continue
         mask = folder / "mask" / f"{image.stem}.png"
         if not mask.exists():
-            problems.append(f"{image}: has no mask {mask}; add it or remove the image")
+            others = sorted(mask.parent.glob(f"{escape(image.stem)}.*"))
+            remedy = f"masks are PNG, not {others[0].name}" if others else "add it"
+            problems.append(f"{image}: has no mask {mask}; {remedy}, or remove the image")
             continue
         if groups and image.stem not in groups:
             problems.append(f"{root / 'groups.csv'}: names no group for the image {image.stem}")

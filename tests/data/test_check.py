@@ -83,7 +83,8 @@ def test_all_that_is_wrong_is_listed(data: Path, check: Check):
     def mask(name: str, split: str = "train") -> Path:
         return data / split / "mask" / f"{name}.png"
 
-    mask("a0").unlink()
+    mask("a0").rename(mask("a0").with_suffix(".JPG"))
+    mask("a4").unlink()
     image("a1").unlink()
     image("a2").write_bytes(image("a2").read_bytes()[:500])
     Image.fromarray(labels(50, 48)).save(mask("a3"))
@@ -95,7 +96,8 @@ def test_all_that_is_wrong_is_listed(data: Path, check: Check):
     write_groups(data, dict.fromkeys((*TRAIN, "v0", "t0"), "flight") | {"a7": "other"})
     found = problems(check(data))
     for start, rest in (
-        (image("a0"), "has no mask"),
+        (image("a0"), f"has no mask {mask('a0')}; masks are PNG, not a0.JPG, or remove the image"),
+        (image("a4"), f"has no mask {mask('a4')}; add it, or remove the image"),
         (mask("a1"), "has no image"),
         (image("a2"), "not readable as an image"),
         (mask("a3"), "is 50x48 px, its image 64x48"),

@@ -56,7 +56,7 @@ def test_an_image_without_its_mask(data: Path, fit_refuses: Segbench):
     mask(data, "val").unlink()
     line = fit_refuses()
     assert f"{image(data, 'val')}: has no mask" in line
-    assert "add it or remove the image" in line
+    assert "add it, or remove the image" in line
 
 
 def test_a_mask_without_its_image(data: Path, fit_refuses: Segbench):
