@@ -62,7 +62,7 @@ tune: | .venv/ready $(filter data/scenes,$(DATA)) ## learning rate and weight de
 	$(SEGBENCH) sweep sweeps/tune.yaml --config $(CONFIG) --out runs/tune-$(basename $(notdir $(CONFIG))) \
 		$(SWEEP_FLAGS)
 
-test: .venv/ready ## the tests that need only Python, a few minutes
+test: .venv/ready ## the tests that need only Python, a quarter of an hour on two cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-all: test notebooks ## those, the notebooks, and the long ones
