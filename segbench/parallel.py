@@ -26,7 +26,7 @@ def cores() -> int:
 def in_processes(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int
 ) -> Iterator[Result]:
-    """The results in order, by processes of one core each; ``work`` and items are pickled."""
+    """The results in order, by processes as for :func:`begun`."""
     with begun(work, items, workers) as results:
         yield from results
 
@@ -35,12 +35,14 @@ def in_processes(
 def begun(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int
 ) -> Iterator[Iterator[Result]]:
-    """Work in processes that has begun, for whoever has something else to do until they end.
+    """The results in order, of work that goes on while the caller does something else.
 
-    What has not begun when the context is left never does. For few items, or one worker, no
-    process is started: they are worked at as results are taken.
+    It is done by processes of one core each, two items for each at least; ``work`` and items are
+    pickled. What is left when the context is left is dropped. Where that makes no two processes
+    it is done here, as results are taken.
     """
-    if workers < 2 or len(items) < 2 * workers:
+    workers = min(workers, len(items) // 2)
+    if workers < 2:
         yield map(work, items)
         return
     futures = [_pool(workers).submit(work, item) for item in items]

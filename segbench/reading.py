@@ -36,16 +36,17 @@ def reading(where: Path | str, remedy: str, kind: str = "") -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # damaged bytes raise whatever they suggest
-        as_kind = f" as {kind}" if kind else ""
+        as_kind = f" as {kind}" if kind and not isinstance(error, OSError) else ""
         raise InputError(f"{where}: not readable{as_kind} ({_reason(error)}); {remedy}") from None
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    said = " ".join(str(error).split())
-    in_words = isinstance(error, ValueError | yaml.YAMLError) and said
-    return (said if in_words else f"{type(error).__name__}: {said}")[:300]
+    said = " ".join(str(error).split())[:300]
+    if said and isinstance(error, ValueError | yaml.YAMLError):
+        return said
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def read_text(path: Path, remedy: str = MEND) -> str:

@@ -81,7 +81,7 @@ def look_into(
     Args:
         study: the runs.
         arm: whose errors.
-        tasks: where the pixels of its test images lie.
+        tasks: where the pixels of its test images lie, and those of all arms, its witnesses.
         boundary: pixels from a true border within which an error counts as its.
         workers: processes.
     """

@@ -213,6 +213,8 @@ class _Judge:
         ):
             return None, "paired seeds must be the same in every arm"
         if seeds < 2 and estimand != "checkpoints":
+            if any(self.study.arms[i].diverged for i in used):
+                return None, "one seed of an arm did not diverge; lower its model.lr"
             return None, "one seed: run more, segbench sweep ... --seeds 5"
         if groups < FEWEST_GROUPS and estimand == "method":
             return "test_set", (
@@ -334,11 +336,19 @@ def means_of(arm: StudyArm) -> dict[str, float]:
 
 
 def best_set(contrasts: Sequence[Contrast], means: Mapping[str, float]) -> list[str]:
-    """The arms that are not shown to be worse than the best, the best first."""
-    best = max(means, key=means.__getitem__)
+    """The arms that are not shown to be worse than the best, the best first.
+
+    Args:
+        contrasts: all that were judged.
+        means: of each arm; one whose seeds all diverged has NaN and is left out.
+    """
+    scored = {name: mean for name, mean in means.items() if not math.isnan(mean)}
+    if not scored:
+        return []
+    best = max(scored, key=scored.__getitem__)
     worse = {
         c.baseline if c.arm == best else c.arm
         for c in contrasts
         if best in (c.arm, c.baseline) and ("better" in c.verdict or "worse" in c.verdict)
     }
-    return sorted((arm for arm in means if arm not in worse), key=lambda arm: -means[arm])
+    return sorted((arm for arm in scored if arm not in worse), key=lambda arm: -scored[arm])

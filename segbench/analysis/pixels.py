@@ -28,7 +28,7 @@ SIZES = (0, 16**2, 32**2, 96**2, np.inf)
 HIT = 0.5
 """An object is found if this share of its pixels is."""
 EXACT = 2**24
-"""Pixels that OpenCV's histograms, of 32-bit floats, count exactly; twice as fast as NumPy's."""
+"""Pixels that OpenCV's histograms, whose bins are 32-bit floats, count exactly."""
 SURE = 0.9
 """Confidence from which a label is doubted, if all networks agree against it."""
 
@@ -92,13 +92,13 @@ class ImageErrors:
     doubts: tuple[Area, ...]
 
 
-def tasks_of(study: StudyRuns, arm: StudyArm, asked: Sequence[StudyArm] = ()) -> list[Task]:
+def tasks_of(study: StudyRuns, arm: StudyArm, witnesses: Sequence[StudyArm] = ()) -> list[Task]:
     """Where the pixels of each test image lie, in the order of the study's images.
 
     Args:
         study: the runs.
         arm: that is looked at.
-        asked: the arms whose runs have to agree before a label is doubted.
+        witnesses: the arms whose runs have to agree before a label is doubted.
 
     Raises:
         InputError: a truth or prediction that is not there.
@@ -106,7 +106,7 @@ def tasks_of(study: StudyRuns, arm: StudyArm, asked: Sequence[StudyArm] = ()) ->
     own = [_stored(seed) for seed in arm.seeds if not seed.diverged]
     others = [
         _stored(seed)
-        for other in asked
+        for other in witnesses
         if other is not arm
         for seed in other.seeds
         if not seed.diverged
@@ -344,7 +344,7 @@ def _doubts(
 
 def _by_class(ids: Ids, steps: NDArray[np.unsignedinteger], shape: tuple[int, int]) -> Counts:
     """How often each step occurs in each class, over all pixels but the ignored ones [shape]."""
-    classes, length = shape
+    classes, length = shape  # by OpenCV: NumPy takes twice as long
     ids = ids.astype(steps.dtype, copy=False)
     found = np.zeros((256, length), dtype=np.int64)
     rows = max(1, EXACT // ids.shape[1])

@@ -250,6 +250,7 @@ def _seed(
     counts: NDArray[np.int64],
 ) -> Seed:
     everything = counts.sum(0)
+    classes = np.count_nonzero(everything.sum(1))
     majority = np.zeros_like(everything)
     majority[:, everything.sum(1).argmax()] = everything.sum(1)
     if everything.sum() == 0:
@@ -260,7 +261,7 @@ def _seed(
         counts,
         tuple(record for _, record, _ in runs),
         tuple(run.read_metrics() for run, _, _ in runs),
-        stopped or bool(metrics.mean_iou(everything) <= metrics.mean_iou(majority)),
+        stopped or bool(classes > 1 and metrics.mean_iou(everything) <= metrics.mean_iou(majority)),
         runs[0][0].read_benchmark(),
         tuple(run for run, _, _ in runs),
     )

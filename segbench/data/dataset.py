@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from glob import escape
 from pathlib import Path
 
 import cv2
@@ -266,6 +265,7 @@ def list_pairs(root: Path, split: str, groups: dict[str, str]) -> tuple[list[Pai
         for mask in sorted((folder / "mask").glob("*.png"))
         if mask.stem not in stems and not mask.name.startswith(".")
     ]
+    others = {path.stem: path for path in (folder / "mask").glob("*")}
     pairs = []
     for image in images:
         if CONTROLS.search(image.name):
@@ -274,8 +274,8 @@ def list_pairs(root: Path, split: str, groups: dict[str, str]) -> tuple[list[Pai
             continue
         mask = folder / "mask" / f"{image.stem}.png"
         if not mask.exists():
-            others = sorted(mask.parent.glob(f"{escape(image.stem)}.*"))
-            remedy = f"masks are PNG, not {others[0].name}" if others else "add it"
+            other = others.get(image.stem)
+            remedy = f"write {other.name} as .png" if other else "add it"
             problems.append(f"{image}: has no mask {mask}; {remedy}, or remove the image")
             continue
         if groups and image.stem not in groups:

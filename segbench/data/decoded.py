@@ -39,7 +39,7 @@ class DecodedPixels:
     """Reads pairs from the file: one byte per pixel of the mask after three of the image.
 
     The file is mapped into memory, so that all processes of a machine share one copy; pickled, as
-    for a worker, it is the path alone.
+    for a worker, it is the path and the places, not the pixels.
     """
 
     def __init__(self, path: Path, places: dict[Path, Place]) -> None:

@@ -168,13 +168,14 @@ def convention_table(study: StudyRuns) -> Table:
         "per image, absent = 0": lambda counts: metrics.mean_iou_per_image(counts, 0),
         "per image, absent = 1": lambda counts: metrics.mean_iou_per_image(counts, 1),
     }
+    arms = [arm for arm in study.arms if len(arm.counts())]
     values = {
-        name: [float(np.mean([score(s.counts) for s in arm.seeds])) for arm in study.arms]
+        name: [float(np.mean([score(one) for one in arm.counts()])) for arm in arms]
         for name, score in columns.items()
     }
     for name in columns:
         table.add_column(name, justify="right")
-    for number, arm in enumerate(study.arms):
+    for number, arm in enumerate(arms):
         cells = []
         for name in columns:
             place = 1 + sum(other > values[name][number] for other in values[name])
@@ -246,6 +247,8 @@ def _machines(arms: Iterable[StudyArm]) -> set[str]:
 def best_line(study: StudyRuns, rules: Rules, contrasts: Sequence[Contrast]) -> str:
     """The arms among which the best one is."""
     names = best_set(contrasts, {arm.name: means_of(arm)[rules.metric] for arm in study.arms})
+    if not names:
+        return "highest mean: none, all seeds diverged"
     rest = f"; not shown to be worse: {', '.join(names[1:])}" if names[1:] else ""
     return f"highest mean: {names[0]}{rest}"
 

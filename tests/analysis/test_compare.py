@@ -203,8 +203,32 @@ def test_networks_that_call_everything_the_commonest_class_are_not_equivalent(
     truths = counts.sum(-1)
     counts[:] = 0
     counts[..., everything] = truths
-    (verdict,) = as_json(segbench, study_of(tmp_path / "s", counts, ["none", "full"]))
+    study = study_of(tmp_path / "s", counts, ["none", "full"], contrasts="all_pairs")
+    (verdict,) = as_json(segbench, study)
     assert verdict["verdict"] == "not assessable"
+    assert "highest mean: none, all seeds diverged" in segbench("compare", study)
+
+
+def test_an_arm_that_diverged_is_not_the_best(segbench: Segbench, tmp_path: Path):
+    counts = simulated(3, 5, 20)
+    truths = counts.sum(-1)
+    counts[0] = 0
+    counts[0, ..., truths.sum((0, 1, 2)).argmax()] = truths[0]
+    arms = ["a.yaml", "b.yaml", "c.yaml"]
+    study = study_of(tmp_path / "s", counts, arms, "config", contrasts="all_pairs")
+    printed = segbench("compare", study)
+    (best,) = [line for line in printed.splitlines() if line.startswith("highest mean: ")]
+    assert best.split(": ")[1].split(";")[0] in ("b", "c")
+    ranking = printed[printed.index("Ranking under three conventions") :]
+    assert ranking.count("(1.)") == 3
+    assert "│ a " not in ranking
+
+
+def test_where_the_truth_has_one_class_a_perfect_network_is_none_that_diverged(tmp_path: Path):
+    counts = np.zeros((2, 3, 8, 2, 2), dtype=np.int64)
+    counts[..., 0, 0] = 100
+    study = read_study([study_of(tmp_path / "s", counts, ["none", "full"])])
+    assert [arm.diverged for arm in study.arms] == [0, 0]
 
 
 def test_all_pairs_of_three_as_one_family(tmp_path: Path):

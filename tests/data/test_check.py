@@ -96,7 +96,7 @@ def test_all_that_is_wrong_is_listed(data: Path, check: Check):
     write_groups(data, dict.fromkeys((*TRAIN, "v0", "t0"), "flight") | {"a7": "other"})
     found = problems(check(data))
     for start, rest in (
-        (image("a0"), f"has no mask {mask('a0')}; masks are PNG, not a0.JPG, or remove the image"),
+        (image("a0"), f"has no mask {mask('a0')}; write a0.JPG as .png, or remove the image"),
         (image("a4"), f"has no mask {mask('a4')}; add it, or remove the image"),
         (mask("a1"), "has no image"),
         (image("a2"), "not readable as an image"),

@@ -16,6 +16,7 @@ Segbench = Callable[..., str]
 TINY = (
     *("--model.width=8", "--data.crop_size=48", "--data.samples_per_epoch=8"),
     *("--data.batch_size=4", "--trainer.max_epochs=1", "--test=false"),
+    "--trainer.accelerator=cpu",
 )
 
 
