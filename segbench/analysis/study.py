@@ -126,6 +126,11 @@ class StudyRuns:
         return self._totals[key]
 
     @cached_property
+    def majority_iou(self) -> float:
+        """Mean IoU of calling everything the commonest class: what no network has to learn."""
+        return _majority_iou(self.arms[0].seeds[0].counts.sum(0))
+
+    @cached_property
     def groups_of_classes(self) -> list[int]:
         """In how many groups each class has truth pixels [K]."""
         counts = self.arms[0].seeds[0].counts
@@ -251,8 +256,6 @@ def _seed(
 ) -> Seed:
     everything = counts.sum(0)
     classes = np.count_nonzero(everything.sum(1))
-    majority = np.zeros_like(everything)
-    majority[:, everything.sum(1).argmax()] = everything.sum(1)
     if everything.sum() == 0:
         raise InputError(f"{runs[0][0].path}: no pixel of the test images is labelled")
     stopped = any(record["status"] == "diverged" for _, record, _ in runs)
@@ -261,10 +264,18 @@ def _seed(
         counts,
         tuple(record for _, record, _ in runs),
         tuple(run.read_metrics() for run, _, _ in runs),
-        stopped or bool(classes > 1 and metrics.mean_iou(everything) <= metrics.mean_iou(majority)),
+        stopped or bool(classes > 1 and metrics.mean_iou(everything) <= _majority_iou(everything)),
         runs[0][0].read_benchmark(),
         tuple(run for run, _, _ in runs),
     )
+
+
+def _majority_iou(counts: NDArray[np.int64]) -> float:
+    """Mean IoU of calling everything the commonest class, of the truth of confusion counts."""
+    truth = counts.sum(1)
+    said = np.zeros_like(counts)
+    said[:, truth.argmax()] = truth
+    return float(metrics.mean_iou(said))
 
 
 def _factors(plan: Plan | None, arms: list[StudyArm]) -> dict[str, list[Any]]:

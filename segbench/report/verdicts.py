@@ -227,6 +227,12 @@ def warnings_of(study: StudyRuns, contrasts: Sequence[Contrast]) -> list[str]:
     for arm in study.arms:
         if arm.diverged:
             found.append(f"{arm.name}: {arm.diverged} of {len(arm.seeds)} seeds diverged")
+        gained = means_of(arm)["mean_iou"] - study.majority_iou
+        if any(gained < c.margin for c in contrasts):
+            found.append(
+                f"{arm.name} hardly learned: its mean IoU is {gained:.3f} above that of calling "
+                f"everything the commonest class ({study.majority_iou:.3f})"
+            )
     for c in contrasts:
         if c.bootstrap_disagrees:
             found.append(

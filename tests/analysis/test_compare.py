@@ -209,6 +209,19 @@ def test_networks_that_call_everything_the_commonest_class_are_not_equivalent(
     assert "highest mean: none, all seeds diverged" in segbench("compare", study)
 
 
+def test_networks_that_hardly_learned_are_said_to(segbench: Segbench, tmp_path: Path):
+    counts = np.zeros((2, 3, 8, 2, 2), dtype=np.int64)
+    counts[..., 0, 0], counts[..., 1, 0], counts[..., 1, 1] = 60, 39, 1
+    counts[1, ..., 1, :] = 10, 30
+    printed = segbench("compare", study_of(tmp_path / "s", counts, ["none", "full"]))
+    # 60/99 and 1/40 against 60/100 and 0
+    assert (
+        "none hardly learned: its mean IoU is 0.016 above that of calling everything the commonest "
+        "class (0.300)"
+    ) in " ".join(printed.split())
+    assert "full hardly" not in printed
+
+
 def test_an_arm_that_diverged_is_not_the_best(segbench: Segbench, tmp_path: Path):
     counts = simulated(3, 5, 20)
     truths = counts.sum(-1)
