@@ -189,9 +189,15 @@ def _first_process() -> bool:
 def _say_goodbye(run: RunFolder) -> None:
     record = run.read_record()
     seconds = record["seconds"]
-    test = record["scores"].get("test", {}).get("mean_iou")
+    match record["scores"].get("test"):
+        case None:
+            tested = "not tested"
+        case {"mean_iou": None}:
+            tested = "no test pixel is labelled"
+        case test:
+            tested = f"test mean IoU {test['mean_iou']:.3f}"
     print(
-        f"{run.path}: {'not tested' if test is None else f'test mean IoU {test:.3f}'}, "
+        f"{run.path}: {tested}, "
         f"val {record['scores']['val']['mean_iou']:.3f} at epoch {record['best_epoch'] + 1}; "
         f"{record['steps']} steps in {seconds['fit']:.0f} s, "
         f"{record['parameters'] / 1e6:.1f} M parameters\n"
