@@ -431,3 +431,14 @@ def test_a_bootstrap_that_disagrees_is_said(tmp_path: Path):
         assert sum("resampling" in line for line in said) == expected
     # it resamples seeds and images, so that it has nothing to say of one of them alone
     assert compare(study, rules_of(study, {"estimand": "test_set"}))[0].bootstrap_se is None
+
+
+def test_seeds_that_spread_too_far_are_no_reason_for_more_images(tmp_path: Path):
+    counts = np.zeros((2, 3, 4, 2, 2), dtype=np.int64)  # 4 groups: a verdict on these images only
+    right = np.array([[20, 50, 80], [25, 45, 75]])[..., None]
+    counts[..., 0, 0] = counts[..., 1, 1] = right
+    counts[..., 0, 1] = counts[..., 1, 0] = 100 - right
+    (verdict,) = judged(study_of(tmp_path / "s", counts, ["none", "full"]))
+    assert (verdict.estimand, verdict.verdict) == ("test_set", "inconclusive")
+    assert verdict.needed.groups_needed is None
+    assert verdict.needed.advice.startswith("over 100 seeds per arm: ")
