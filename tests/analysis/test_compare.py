@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from simulation import simulator
+from comparisons import FACTOR, Segbench, as_json, judged, simulated, study_of
 from studies_on_paper import plan_of, write_run
 
 from segbench import metrics
@@ -21,37 +19,6 @@ from segbench.analysis.questions import SCORES, questions, rules_of
 from segbench.analysis.study import read_study
 from segbench.errors import InputError
 from segbench.report.verdicts import warnings_of
-
-Segbench = Callable[..., str]
-Counts = NDArray[np.int64]
-FACTOR = "data.augmentation"
-
-
-def simulated(arms: int, seeds: int, images: int, shift: float = 0.0, seed: int = 0) -> Counts:
-    world = simulator().World(shift=shift)
-    counts: Counts = world.study(np.random.default_rng(seed), arms, seeds, images)
-    return counts
-
-
-def study_of(
-    folder: Path, counts: Counts, values: list[Any], factor: str = FACTOR, **plan: Any
-) -> Path:
-    for value, seeds in zip(values, counts, strict=True):
-        for seed, one in enumerate(seeds):
-            write_run(folder, {factor: value}, seed, one)
-    plan_of(folder, {factor: values}, counts.shape[1], **plan)
-    return folder
-
-
-def judged(folder: Path, **asked: Any) -> list[Any]:
-    study = read_study([folder])
-    return compare(study, rules_of(study, asked))
-
-
-def as_json(segbench: Segbench, folder: Path, *args: str) -> list[dict[str, Any]]:
-    segbench("compare", folder, "--json=verdicts.json", *args)
-    content: list[dict[str, Any]] = json.loads(Path("verdicts.json").read_text())
-    return content
 
 
 def test_a_clear_difference_in_words_and_numbers(segbench: Segbench, tmp_path: Path):
@@ -177,71 +144,6 @@ def test_looks_share_alpha(tmp_path: Path):
         (run / "run.json").unlink()
     (verdict,) = judged(between)
     assert verdict.post_hoc == ["seeds per arm: 4, no declared look"]
-
-
-def test_diverged_seeds_are_said_and_counted_both_ways(segbench: Segbench, tmp_path: Path):
-    counts = simulated(2, 5, 20, shift=0.4)
-    everything = counts[1, 4].sum(-1)  # seed 4 of the second arm calls all of it class 7
-    counts[1, 4] = 0
-    counts[1, 4, :, :, 7] = everything
-    folder = study_of(tmp_path / "s", counts, ["none", "full"])
-    (verdict,) = as_json(segbench, folder)
-    assert verdict["diverged"] == 1
-    assert verdict["seeds"] == 4
-    assert verdict["verdict"] == "better"
-    assert verdict["verdict_with_diverged"] == "inconclusive"
-    printed = " ".join(segbench("compare", folder).split())
-    assert "full: 1 of 5 seeds diverged" in printed
-    assert "(with the diverged seeds: inconclusive)" in printed
-
-
-def test_networks_that_call_everything_the_commonest_class_are_not_equivalent(
-    segbench: Segbench, tmp_path: Path
-):
-    counts = simulated(2, 5, 20)
-    everything = counts[0, 0].sum((0, 2)).argmax()
-    truths = counts.sum(-1)
-    counts[:] = 0
-    counts[..., everything] = truths
-    study = study_of(tmp_path / "s", counts, ["none", "full"], contrasts="all_pairs")
-    (verdict,) = as_json(segbench, study)
-    assert verdict["verdict"] == "not assessable"
-    assert "highest mean: none, all seeds diverged" in segbench("compare", study)
-
-
-def test_networks_that_hardly_learned_are_said_to(segbench: Segbench, tmp_path: Path):
-    counts = np.zeros((2, 3, 8, 2, 2), dtype=np.int64)
-    counts[..., 0, 0], counts[..., 1, 0], counts[..., 1, 1] = 60, 39, 1
-    counts[1, ..., 1, :] = 10, 30
-    printed = segbench("compare", study_of(tmp_path / "s", counts, ["none", "full"]))
-    # 60/99 and 1/40 against 60/100 and 0
-    assert (
-        "none hardly learned: its mean IoU is 0.016 above that of calling everything the commonest "
-        "class (0.300)"
-    ) in " ".join(printed.split())
-    assert "full hardly" not in printed
-
-
-def test_an_arm_that_diverged_is_not_the_best(segbench: Segbench, tmp_path: Path):
-    counts = simulated(3, 5, 20)
-    truths = counts.sum(-1)
-    counts[0] = 0
-    counts[0, ..., truths.sum((0, 1, 2)).argmax()] = truths[0]
-    arms = ["a.yaml", "b.yaml", "c.yaml"]
-    study = study_of(tmp_path / "s", counts, arms, "config", contrasts="all_pairs")
-    printed = segbench("compare", study)
-    (best,) = [line for line in printed.splitlines() if line.startswith("highest mean: ")]
-    assert best.split(": ")[1].split(";")[0] in ("b", "c")
-    ranking = printed[printed.index("Ranking under three conventions") :]
-    assert ranking.count("(1.)") == 3
-    assert "│ a " not in ranking
-
-
-def test_where_the_truth_has_one_class_a_perfect_network_is_none_that_diverged(tmp_path: Path):
-    counts = np.zeros((2, 3, 8, 2, 2), dtype=np.int64)
-    counts[..., 0, 0] = 100
-    study = read_study([study_of(tmp_path / "s", counts, ["none", "full"])])
-    assert [arm.diverged for arm in study.arms] == [0, 0]
 
 
 def test_all_pairs_of_three_as_one_family(tmp_path: Path):
