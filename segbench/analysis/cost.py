@@ -51,6 +51,7 @@ class ArmCost:
 
     Args:
         arm: its name.
+        number: its place among the study's arms, of which some may have no costs.
         mean_iou: over its seeds, with a 95 % interval over seeds and test images.
         training: what it took.
         parameters: of the network.
@@ -61,6 +62,7 @@ class ArmCost:
     """
 
     arm: str
+    number: int
     mean_iou: tuple[float, float, float]
     training: Training
     parameters: int
@@ -106,9 +108,11 @@ def costs(study: StudyRuns, runtime: str = "eager") -> list[ArmCost]:
     drawn = _draw(study, runtime)
     fronts = {name: on_front(drawn.quality, [draws]) for name, draws in drawn.costs.items()}
     fronts["all"] = on_front(drawn.quality, list(drawn.costs.values()))
+    names = [arm.name for arm in study.arms]
     return [
         ArmCost(
             arm.name,
+            names.index(arm.name),
             stats.interval_of_arm(stats.score_arm(study.totals(arm), metrics.mean_iou)),
             training(arm),
             arm.seeds[0].records[0]["parameters"],

@@ -202,6 +202,11 @@ def test_the_figure_holds_every_arm_with_its_interval(segbench: Segbench, study:
     assert [(p.name, p.y[0]) for p in points] == [
         (one.arm, one.mean_iou[0]) for _, one in product(range(3), found)
     ]
+    without_first = cost_figure(found[1:]).data  # one whose seeds all diverged has no cost
+    colors = {p.name: p.marker.color for p in points}
+    assert {p.name: p.marker.color for p in without_first if p.mode == "markers"} == {
+        one.arm: colors[one.arm] for one in found[1:]
+    }
     first = points[0].error_y
     assert points[0].y[0] - first.arrayminus[0] == pytest.approx(found[0].mean_iou[1])
     hostile = replace(found[0], arm="<b>x</b>")

@@ -23,7 +23,7 @@ def known_costs(found: Sequence[ArmCost]) -> list[str]:
 
 def front_figure(found: Sequence[ArmCost], name: str) -> go.Figure:
     """Mean IoU against one cost: 95 % intervals in both directions, and the Pareto front."""
-    points = [_point(one, name, number) for number, one in enumerate(found)]
+    points = [_point(one, name) for one in found]
     return figure(
         [_front(found, name), *points], AXES[name], "test mean IoU", xaxis_type=_scale(found, name)
     )
@@ -49,7 +49,7 @@ def _scale(found: Sequence[ArmCost], name: str) -> str:
     return "log" if min(values) > 0 and max(values) > 10 * min(values) else "linear"
 
 
-def _point(one: ArmCost, name: str, number: int) -> go.Scatter:
+def _point(one: ArmCost, name: str) -> go.Scatter:
     x, x_low, x_high = one.values[name]
     y, y_low, y_high = one.mean_iou
     return go.Scatter(
@@ -58,7 +58,7 @@ def _point(one: ArmCost, name: str, number: int) -> go.Scatter:
         error_x={"type": "data", "array": [x_high - x], "arrayminus": [x - x_low]},
         error_y={"type": "data", "array": [y_high - y], "arrayminus": [y - y_low]},
         mode="markers",
-        marker={"size": 10, "color": color(number), "symbol": symbol(number)},
+        marker={"size": 10, "color": color(one.number), "symbol": symbol(one.number)},
         name=plain(one.arm),
         legendgroup=one.arm,
         hovertemplate="%{fullData.name}<br>"
