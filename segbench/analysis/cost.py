@@ -258,4 +258,6 @@ def _timing(benchmark: Mapping[str, Any], runtime: str) -> Timing:
 def _around(value: float | None, draws: Draws) -> tuple[float, float, float]:
     """A value, or the mean of its draws, with the 95 % interval of the draws."""
     low, high = np.quantile(draws, (0.025, 0.975))
-    return float(draws.mean()) if value is None else value, float(low), float(high)
+    if value is None:  # of draws that are all one number exactly that: a size does not vary
+        value = float(draws[0] + (draws - draws[0]).mean())
+    return value, float(low), float(high)

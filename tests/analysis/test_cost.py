@@ -207,6 +207,7 @@ def test_the_figure_holds_every_arm_with_its_interval(segbench: Segbench, study:
     assert {p.name: p.marker.color for p in without_first if p.mode == "markers"} == {
         one.arm: colors[one.arm] for one in found[1:]
     }
+    assert all(one.values["size"] == (one.values["size"][0],) * 3 for one in found)
     first = points[0].error_y
     assert points[0].y[0] - first.arrayminus[0] == pytest.approx(found[0].mean_iou[1])
     hostile = replace(found[0], arm="<b>x</b>")
