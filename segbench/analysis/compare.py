@@ -237,9 +237,7 @@ class _Judge:
         margin, seeds = rules.margin, min(len(self.arms[i].scores) for i in used)
         total = power.seeds(margin, spread(0.6))
         bounds = (power.seeds(margin, spread(0.1)), power.seeds(margin, spread(0.9)))
-        if (
-            total is None and not found.variance_images
-        ):  # these test images only: others are no help
+        if total is None and not found.variance_images:  # other images would be no help
             return Needed(
                 advice=f"over {stats.MOST_SEEDS} seeds per arm: they spread too far for that margin"
             )

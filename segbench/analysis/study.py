@@ -1,5 +1,6 @@
 """A study as analysis sees it: arms, each with the test counts of its seeds."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -127,7 +128,7 @@ class StudyRuns:
 
     @cached_property
     def majority_iou(self) -> float:
-        """Mean IoU of calling everything the commonest class: what no network has to learn."""
+        """Mean IoU of calling everything the commonest class; NaN where there is but one."""
         return _majority_iou(self.arms[0].seeds[0].counts.sum(0))
 
     @cached_property
@@ -255,7 +256,6 @@ def _seed(
     counts: NDArray[np.int64],
 ) -> Seed:
     everything = counts.sum(0)
-    classes = np.count_nonzero(everything.sum(1))
     if everything.sum() == 0:
         raise InputError(f"{runs[0][0].path}: no pixel of the test images is labelled")
     stopped = any(record["status"] == "diverged" for _, record, _ in runs)
@@ -264,15 +264,20 @@ def _seed(
         counts,
         tuple(record for _, record, _ in runs),
         tuple(run.read_metrics() for run, _, _ in runs),
-        stopped or bool(classes > 1 and metrics.mean_iou(everything) <= _majority_iou(everything)),
+        stopped or bool(metrics.mean_iou(everything) <= _majority_iou(everything)),
         runs[0][0].read_benchmark(),
         tuple(run for run, _, _ in runs),
     )
 
 
 def _majority_iou(counts: NDArray[np.int64]) -> float:
-    """Mean IoU of calling everything the commonest class, of the truth of confusion counts."""
+    """Mean IoU of calling everything the commonest class, of the truth of confusion counts.
+
+    NaN where the truth has one class: nothing can be better, and nothing is to be learned.
+    """
     truth = counts.sum(1)
+    if np.count_nonzero(truth) < 2:
+        return math.nan
     said = np.zeros_like(counts)
     said[:, truth.argmax()] = truth
     return float(metrics.mean_iou(said))

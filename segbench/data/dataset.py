@@ -259,13 +259,14 @@ def list_pairs(root: Path, split: str, groups: dict[str, str]) -> tuple[list[Pai
         for path in (folder / "image").glob("*")
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     )
+    masks = sorted((folder / "mask").glob("*"))
     stems = {image.stem for image in images}
     problems = [
         f"{mask}: has no image in {folder / 'image'}; add it or remove the mask"
-        for mask in sorted((folder / "mask").glob("*.png"))
-        if mask.stem not in stems and not mask.name.startswith(".")
+        for mask in masks
+        if mask.suffix == ".png" and mask.stem not in stems and not mask.name.startswith(".")
     ]
-    others = {path.stem: path for path in (folder / "mask").glob("*")}
+    others = {path.stem: path for path in masks}
     pairs = []
     for image in images:
         if CONTROLS.search(image.name):

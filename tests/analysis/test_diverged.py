@@ -66,8 +66,11 @@ def test_an_arm_that_diverged_is_not_the_best(segbench: Segbench, tmp_path: Path
     assert "│ a " not in ranking
 
 
-def test_where_the_truth_has_one_class_a_perfect_network_is_none_that_diverged(tmp_path: Path):
+def test_where_the_truth_has_one_class_a_perfect_network_is_none_that_diverged(
+    segbench: Segbench, tmp_path: Path
+):
     counts = np.zeros((2, 3, 8, 2, 2), dtype=np.int64)
     counts[..., 0, 0] = 100
-    study = read_study([study_of(tmp_path / "s", counts, ["none", "full"])])
-    assert [arm.diverged for arm in study.arms] == [0, 0]
+    folder = study_of(tmp_path / "s", counts, ["none", "full"])
+    assert [arm.diverged for arm in read_study([folder]).arms] == [0, 0]
+    assert "hardly learned" not in segbench("compare", folder)
