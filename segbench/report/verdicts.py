@@ -194,8 +194,8 @@ def curve_lines(differences: Iterable[CurveDifference], arms: Iterable[Overfitti
         turns = np.flatnonzero(np.diff(np.sign(d.mean)))
         if d.ahead_from is None and len(d.mean) > 1:
             lines.append(
-                f"on val, {d.arm} and {d.baseline} change places {len(turns)} times, and no band "
-                "stays clear of zero"
+                f"on val, {d.arm} and {d.baseline} change places {counted(len(turns), 'time')}, "
+                "and no band stays clear of zero"
             )
     for found in arms:
         if found.onset is not None:

@@ -15,6 +15,7 @@ from segbench.report.runs_table import runs_table
 from segbench.runs import RunFolder
 from segbench.study.plan import Plan
 from segbench.study.spec import FOLD, SEED
+from segbench.wording import counted
 
 Record = Mapping[str, Any]
 
@@ -65,7 +66,7 @@ def _of_plan(folders: Sequence[Path], plan: Plan | None) -> Iterator[tuple[str, 
     for extension in content["extensions"]:
         yield "extended", f"{extension['kind']}, hash {extension['hash']}"
     yield "data", f"{data['root']}, fingerprint {data['fingerprint']}"
-    yield "tested on", f"{data['images']} images in {data['groups']} groups"
+    yield "tested on", f"{counted(data['images'], 'image')} in {counted(data['groups'], 'group')}"
     yield "classes", ", ".join(data["classes"])
 
 
