@@ -36,10 +36,11 @@ SWEEP = {
     "command": ["${env}", "segbench", "fit", "--config", "tiny.yaml", "--config", "${args_json}"],
 }
 TINY = {
-    "model": {"width": 8},
-    "data": {"root": "scenes", "crop_size": 48, "samples_per_epoch": 4, "batch_size": 2},
-    "trainer": {"max_epochs": 1},
+    "model": {"width": 8, "lr": 0.01},
+    "data": {"root": "scenes", "crop_size": 48, "samples_per_epoch": 64, "batch_size": 4},
+    "trainer": {"max_epochs": 3},
 }
+"""As short as learns something: there is nothing to explain in networks that did not."""
 
 
 def without_a_route() -> list[str]:

@@ -142,7 +142,10 @@ def best_arm(study: StudyRuns, name: str | None) -> StudyArm:
     """
     scored = {arm.name: arm for arm in study.arms if len(arm.counts())}
     if not scored:
-        raise InputError(f"{study.folders[0]}: all of its runs diverged")
+        raise InputError(
+            f"{study.folders[0]}: every seed of every arm diverged, so that there is no network "
+            "whose errors tell anything; train longer, or lower model.lr"
+        )
     if name is None:
         return max(scored.values(), key=lambda arm: means_of(arm)["mean_iou"])
     if name not in scored:

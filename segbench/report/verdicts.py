@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -125,14 +126,19 @@ def arm_table(study: StudyRuns, arms: Iterable[Fluctuation]) -> Table:
     for column in (*columns, "SD last epochs", "SD seeds", "SD test images"):
         table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
     for arm, found in zip(study.arms, arms, strict=True):
-        scores = [f"{value:.3f}" for value in means_of(arm).values()]
+        scores = [_cell(value, ".3f") for value in means_of(arm).values()]
         seeds = str(len(arm.seeds)) + (f" ({arm.diverged} diverged)" if arm.diverged else "")
         spreads = (found.within, found.between, found.images)
         table.add_row(
-            escape(arm.name), seeds, *scores, f"{found.train_clean:.3f}", f"{found.gap:+.3f}",
+            escape(arm.name), seeds, *scores,
+            _cell(found.train_clean, ".3f"), _cell(found.gap, "+.3f"),
             *("" if spread is None else f"{spread:.3f}" for spread in spreads),
         )  # fmt: skip
     return table
+
+
+def _cell(value: float, form: str) -> str:
+    return "" if math.isnan(value) else format(value, form)
 
 
 def class_table(study: StudyRuns, contrasts: Sequence[Contrast]) -> Table:
@@ -226,7 +232,11 @@ def warnings_of(study: StudyRuns, contrasts: Sequence[Contrast]) -> list[str]:
         found.append(f"arms have unequal numbers of seeds: {numbers}")
     for arm in study.arms:
         if arm.diverged:
-            found.append(f"{arm.name}: {arm.diverged} of {len(arm.seeds)} seeds diverged")
+            found.append(
+                f"{arm.name}: {arm.diverged} of {counted(len(arm.seeds), 'seed')} diverged "
+                "(no finite loss, or no better than calling everything the commonest class): "
+                "train longer, or lower model.lr"
+            )
         gained = means_of(arm)["mean_iou"] - study.majority_iou
         if any(gained < c.margin for c in contrasts):
             found.append(

@@ -25,7 +25,7 @@ def test_diverged_seeds_are_said_and_counted_both_ways(segbench: Segbench, tmp_p
 
 
 def test_networks_that_call_everything_the_commonest_class_are_not_equivalent(
-    segbench: Segbench, tmp_path: Path
+    segbench: Segbench, refusal: Segbench, tmp_path: Path
 ):
     counts = simulated(2, 5, 20)
     everything = counts[0, 0].sum((0, 2)).argmax()
@@ -35,7 +35,13 @@ def test_networks_that_call_everything_the_commonest_class_are_not_equivalent(
     study = study_of(tmp_path / "s", counts, ["none", "full"], contrasts="all_pairs")
     (verdict,) = as_json(segbench, study)
     assert verdict["verdict"] == "not assessable"
-    assert "highest mean: none, all seeds diverged" in segbench("compare", study)
+    printed = " ".join(segbench("compare", study).split())
+    assert "highest mean: none, all seeds diverged" in printed
+    assert "none: 5 of 5 seeds diverged (no finite loss, or no better than" in printed
+    assert "nan" not in printed
+    refused = refusal("errors", study)
+    assert "every seed of every arm diverged" in refused
+    assert "train longer" in refused
 
 
 def test_networks_that_hardly_learned_are_said_to(segbench: Segbench, tmp_path: Path):
