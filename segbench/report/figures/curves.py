@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from segbench.analysis.curves import Curve, CurveDifference
-from segbench.report.figures.style import color, faint, figure, plain
+from segbench.report.figures.style import faint, figure, line, plain
 
 SMOOTHED = "smoothed"
 """Marks the lines that the page smooths when asked to."""
@@ -52,10 +52,9 @@ def _of_arm(number: int, name: str, seeds: Sequence[int], values: Curve) -> Iter
                 meta=SMOOTHED,
                 **shared,
             )
-    line = {"color": color(number), "width": 2.5}
     markers = {"mode": "lines+markers"} if len(epochs) == 1 else {}
     yield go.Scatter(
-        y=_short(mean), name=plain(name), line=line, meta=SMOOTHED, **(shared | markers)
+        y=_short(mean), name=plain(name), line=line(number), meta=SMOOTHED, **(shared | markers)
     )
 
 
@@ -70,8 +69,7 @@ def difference_figure(found: Sequence[CurveDifference]) -> go.Figure:
             traces.append(go.Scatter(y=_short(one.high), **edge))
             traces.append(go.Scatter(y=_short(one.low), **edge, **fill))
         name = plain(f"{one.arm} - {one.baseline}")
-        line = {"color": color(number), "width": 2.5}
-        traces.append(go.Scatter(y=_short(one.mean), name=name, line=line, **shared))
+        traces.append(go.Scatter(y=_short(one.mean), name=name, line=line(number), **shared))
     made = figure(traces, "epoch", "difference of val mean IoU")
     return _in_epochs(made).add_hline(y=0, line_width=1, line_color="gray")
 

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 # dark page would swallow
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#7F7F7F", "#F0E442")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
+DASHES = ("solid", "dash", "dot", "dashdot")
 GRID = "rgba(127,127,127,0.25)"
 QUIET = "rgba(127,127,127,0.15)"
 """Of areas that stand behind the data."""
@@ -23,6 +24,12 @@ def color(number: int) -> str:
 def symbol(number: int) -> str:
     """Beside its colour; another one in each round of the colours."""
     return SYMBOLS[(number + number // len(COLORS)) % len(SYMBOLS)]
+
+
+def line(number: int) -> dict[str, Any]:
+    """In its colour; dashed in another way in each round of the colours."""
+    dash = DASHES[number // len(COLORS) % len(DASHES)]
+    return {"color": color(number), "width": 2.5, "dash": dash}
 
 
 def faint(number: int, opacity: float) -> str:
