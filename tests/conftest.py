@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401 - once, before a test gives the processes that it starts one thread
 from hypothesis import settings
 
 from segbench import cli

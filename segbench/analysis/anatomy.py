@@ -18,7 +18,7 @@ from segbench.analysis.errors import ClassErrors, Flow
 from segbench.analysis.findings import Finding
 from segbench.analysis.influence import Influence, influences
 from segbench.analysis.pixels import Counts, Task, errors_of, read_ids, summed
-from segbench.analysis.questions import rules_of
+from segbench.analysis.questions import completed_look, rules_of
 from segbench.analysis.segments import Ids
 from segbench.analysis.separability import sample_pixels, separability
 from segbench.analysis.study import StudyArm, StudyRuns
@@ -112,10 +112,12 @@ def look_into(
 
 
 def _influences(study: StudyRuns) -> list[Influence]:
-    rules = rules_of(study, {})
-    if len(study.arms) < 2:
+    """Of the verdicts that there are: those of the last look that is complete."""
+    complete = completed_look(study)
+    if complete is None or len(complete.arms) < 2:
         return []
-    return influences(study, rules, compare(study, rules, bootstrap=False))
+    rules = rules_of(complete, {})
+    return influences(complete, rules, compare(complete, rules, bootstrap=False))
 
 
 def _check_counted(study: StudyRuns, arm: StudyArm, tasks: Sequence[Task], found: Counts) -> None:

@@ -89,8 +89,8 @@ class Contrast:
 
 def compare(study: StudyRuns, rules: Rules, bootstrap: bool = True) -> list[Contrast]:
     """The verdict of each question of a study, as a family."""
-    asked = questions(study, rules.contrasts)
-    return judge(study, rules, asked, SCORES[rules.metric], rules.metric, bootstrap)
+    asked, family = questions(study, rules.contrasts)
+    return judge(study, rules, asked, SCORES[rules.metric], rules.metric, bootstrap, family)
 
 
 def judge(
@@ -100,6 +100,7 @@ def judge(
     score: stats.Score,
     metric: str,
     bootstrap: bool = True,
+    family: int | None = None,
 ) -> list[Contrast]:
     """Judge questions as one family, controlled together by Holm's procedure.
 
@@ -110,18 +111,20 @@ def judge(
         score: of summed confusion counts.
         metric: its name.
         bootstrap: whether its standard errors, which decide nothing, stand beside.
+        family: how many questions there are with those that cannot be asked; None: no others.
     """
+    family = family or len(asked)
     totals = [study.totals(arm) for arm in study.arms]
     drawn = None
     if bootstrap and study.number_of_groups >= FEWEST_GROUPS and all(map(len, totals)):
         drawn = stats.two_level_bootstrap(totals, score, np.random.default_rng(0))
     found = _Judge(study, rules, [_scored(one, score) for one in totals], drawn)
-    contrasts = _as_family([found.contrast(q, metric, len(asked), True) for q in asked])
+    contrasts = _as_family([found.contrast(q, metric, family, True) for q in asked], family)
     if not any(arm.diverged for arm in study.arms):
         return contrasts
     everything = [_scored(study.totals(arm, with_diverged=True), score) for arm in study.arms]
-    of_all = _Judge(study, rules, everything)
-    again = _as_family([of_all.contrast(q, metric, len(asked), False) for q in asked])
+    of_all = _Judge(study, rules, everything, with_diverged=True)
+    again = _as_family([of_all.contrast(q, metric, family, False) for q in asked], family)
     return [
         replace(one, verdict_with_diverged=other.verdict)
         for one, other in zip(contrasts, again, strict=True)
@@ -140,18 +143,25 @@ class _Judge:
         rules: how to judge.
         arms: the scores of each of its arms.
         drawn: the arms' resampled means, to stand beside the intervals.
+        with_diverged: whether the scores are of all seeds.
     """
 
     def __init__(
-        self, study: StudyRuns, rules: Rules, arms: list[Arm], drawn: stats.Floats | None = None
+        self,
+        study: StudyRuns,
+        rules: Rules,
+        arms: list[Arm],
+        drawn: stats.Floats | None = None,
+        with_diverged: bool = False,
     ) -> None:
         self.study, self.rules, self.arms, self.drawn = study, rules, arms, drawn
+        self.seeds = [[s.seed for s in arm.kept(with_diverged)] for arm in study.arms]
 
     def contrast(self, question: Question, metric: str, family: int, beside: bool) -> Contrast:
         rules, study = self.rules, self.study
         used = [i for i, w in enumerate(question.weights) if w]
         weights = [question.weights[i] for i in used]
-        arms = [self.arms[i] for i in used]
+        arms = self._paired(used) if rules.paired else [self.arms[i] for i in used]
         seeds = min(len(arm.scores) for arm in arms)
         alpha = rules.level / family
         common: dict[str, Any] = {
@@ -177,7 +187,7 @@ class _Judge:
         inner_low, inner_high = stats.interval(found, 1 - 2 * alpha)
         ahead = misleads = None
         if beside and len(used) == 2:
-            ahead, misleads = stats.order_of_single_seeds(arms[1], arms[0])
+            ahead, misleads = stats.order_of_single_seeds(arms[1], arms[0], rules.paired)
         contrast = Contrast(
             **common,
             difference=found.difference,
@@ -200,12 +210,25 @@ class _Judge:
             single_seed_ahead=ahead,
             single_seed_misleads=misleads,
         )
-        return replace(contrast, needed=self._needed(found, used, alpha)) if beside else contrast
+        if not beside:
+            return contrast
+        return replace(contrast, needed=self._needed(found, used, seeds, alpha))
+
+    def _paired(self, used: Sequence[int]) -> list[Arm]:
+        """The scores of the seeds that no arm lacks."""
+        shared = set.intersection(*(set(self.seeds[i]) for i in used))
+        kept = [[seed in shared for seed in self.seeds[i]] for i in used]
+        return [
+            Arm(self.arms[i].scores[keep], self.arms[i].without[keep])
+            for i, keep in zip(used, kept, strict=True)
+        ]
 
     def _assessable(self, seeds: int, used: Sequence[int]) -> tuple[Estimand | None, str]:
         """Of what the contrast can speak, and why of no more."""
         estimand, groups = self.rules.estimand, self.study.number_of_groups
         if seeds == 0:
+            if self.rules.paired and all(self.seeds[i] for i in used):
+                return None, "no seed of the pair is without divergence in both arms"
             return None, "all seeds of an arm diverged"
         if (
             self.rules.paired
@@ -216,6 +239,11 @@ class _Judge:
             if any(self.study.arms[i].diverged for i in used):
                 return None, "one seed of an arm did not diverge; lower its model.lr"
             return None, "one seed: run more, segbench sweep ... --seeds 5"
+        if groups < FEWEST_GROUPS and estimand == "checkpoints":
+            return None, (
+                f"{counted(groups, 'group')} of test images: too few to speak of other images, and "
+                "of these checkpoints nothing else is asked"
+            )
         if groups < FEWEST_GROUPS and estimand == "method":
             return "test_set", (
                 f"{counted(groups, 'group')} of test images: too few to speak of other images, "
@@ -224,17 +252,17 @@ class _Judge:
         return estimand, ""
 
     def _bootstrap_se(self, question: Question) -> float | None:
-        if self.drawn is None or self.rules.estimand != "method":  # it resamples both levels
-            return None
+        if self.drawn is None or self.rules.estimand != "method" or self.rules.paired:
+            return None  # it resamples both levels, and the seeds of each arm for themselves
         return float(np.std(np.array(question.weights) @ self.drawn, ddof=1))
 
-    def _needed(self, found: Estimate, used: Sequence[int], alpha: float) -> Needed:
+    def _needed(self, found: Estimate, used: Sequence[int], seeds: int, alpha: float) -> Needed:
         rules = self.rules
         arms = 1 if rules.paired else len(used)
         groups = self.study.number_of_groups
         power = stats.Power(found.variance_images, groups, arms, alpha, rules.power)
         spread = partial(stats.seed_spread_bound, found)
-        margin, seeds = rules.margin, min(len(self.arms[i].scores) for i in used)
+        margin = rules.margin
         total = power.seeds(margin, spread(0.6))
         bounds = (power.seeds(margin, spread(0.1)), power.seeds(margin, spread(0.9)))
         if total is None and not found.variance_images:  # other images would be no help
@@ -244,11 +272,15 @@ class _Judge:
         if total is None:
             needed = power.groups_needed(margin, spread(0.6))
             more = f"about {needed - groups} more" if needed else "far more"
+            what = "test images" if groups == len(self.study.images) else "groups of test images"
             folds = "" if self.study.folds else ", or use folds"
             return Needed(
                 groups_needed=needed,
-                advice=f"seeds cannot settle it: collect or label {more} test images{folds}",
+                advice=f"seeds cannot settle it: collect or label {more} {what}{folds}",
             )
+        if rules.estimand == "checkpoints":
+            words = "could have shown a difference of"
+            return Needed(advice=f"these images {words} {margin} and showed less")
         if total > seeds:
             looks = [look for look in rules.looks if look >= total]
             wanted = looks[0] if looks else total
@@ -281,11 +313,11 @@ _NOTHING: dict[str, Any] = {
 }
 
 
-def _as_family(contrasts: list[Contrast]) -> list[Contrast]:
-    """Adjust the p values of those that have one, and say the verdicts."""
+def _as_family(contrasts: list[Contrast], family: int) -> list[Contrast]:
+    """Adjust the p values of those that have one, of so many, and say the verdicts."""
     judged = [c for c in contrasts if c.p_difference is not None]
-    differ = iter(stats.holm([c.p_difference or 0.0 for c in judged]))
-    equal = iter(stats.holm([c.p_equivalent or 0.0 for c in judged]))
+    differ = iter(stats.holm([c.p_difference or 0.0 for c in judged], family))
+    equal = iter(stats.holm([c.p_equivalent or 0.0 for c in judged], family))
     return [
         c if c.p_difference is None else _verdict(c, float(next(differ)), float(next(equal)))
         for c in contrasts
@@ -314,21 +346,24 @@ def per_class(study: StudyRuns, rules: Rules) -> list[Contrast]:
 
     A class in fewer than 3 groups of images is shown without a verdict.
     """
-    asked = questions(study, rules.contrasts)
+    asked, of_pairs = questions(study, rules.contrasts)
     arms = [_scored(study.totals(arm), metrics.class_iou) for arm in study.arms]
+    if not all(len(arm.scores) for arm in arms):
+        return []
+    known = {name: n for name, n in zip(study.classes, study.groups_of_classes, strict=True) if n}
+    size = of_pairs * sum(n >= FEWEST_GROUPS_OF_A_CLASS for n in known.values())
     family = []
     for number, name in enumerate(study.classes):
-        groups = study.groups_of_classes[number]
-        if groups == 0 or not all(len(arm.scores) for arm in arms):
+        if name not in known:
             continue
         of_class = [Arm(arm.scores[:, number], arm.without[..., number]) for arm in arms]
         judge_class = _Judge(study, rules, of_class)
-        found = [judge_class.contrast(q, f"iou/{name}", len(asked), False) for q in asked]
-        if groups < FEWEST_GROUPS_OF_A_CLASS:
-            reason = f"in {counted(groups, 'group')} only"
+        found = [judge_class.contrast(q, f"iou/{name}", max(1, size), False) for q in asked]
+        if known[name] < FEWEST_GROUPS_OF_A_CLASS:
+            reason = f"in {counted(known[name], 'group')} only"
             found = [replace(c, **_NOTHING | {"reason": reason}) for c in found]
         family += found
-    return _as_family(family)
+    return _as_family(family, size)
 
 
 def means_of(arm: StudyArm) -> dict[str, float]:

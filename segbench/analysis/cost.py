@@ -88,11 +88,15 @@ class Pick:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Draws of each arm's quality and of its costs, all of one world [A, DRAWS]."""
+    """Draws of each arm's quality and of its costs, all of one world [A, DRAWS].
+
+    Beside the draws of a cost its measured value: a mean over seeds, a median over blocks [A].
+    """
 
     arms: list[StudyArm]
     quality: Draws
     costs: dict[str, Draws]
+    values: dict[str, list[float]]
 
 
 def costs(study: StudyRuns, runtime: str = "eager") -> list[ArmCost]:
@@ -117,7 +121,10 @@ def costs(study: StudyRuns, runtime: str = "eager") -> list[ArmCost]:
             training(arm),
             arm.seeds[0].records[0]["parameters"],
             arm.benchmark,
-            {name: _around(None, draws[number]) for name, draws in drawn.costs.items()},
+            {
+                name: _around(drawn.values[name][number], draws[number])
+                for name, draws in drawn.costs.items()
+            },
             {name: float(front[number]) for name, front in fronts.items()},
         )
         for number, arm in enumerate(drawn.arms)
@@ -147,7 +154,7 @@ def pick(study: StudyRuns, limits: Mapping[str, float], runtime: str = "eager") 
     inside = [
         number
         for number in range(len(drawn.arms))
-        if all(np.median(drawn.costs[name][number]) <= limit for name, limit in limits.items())
+        if all(drawn.values[name][number] <= limit for name, limit in limits.items())
     ]
     best = np.where(allowed, drawn.quality, -1.0).argmax(0)[allowed.any(0)]
     means = drawn.quality.mean(1)
@@ -222,26 +229,36 @@ def _draw(study: StudyRuns, runtime: str) -> _Drawn:
         quality = stats.two_level_bootstrap(totals, metrics.mean_iou, rng, DRAWS)
     else:  # too few to stand for others: these test images as they are
         quality = np.stack([_means(metrics.mean_iou(t.sum(1)), rng) for t in totals])
-    found = {
-        "training": np.stack([_means(np.array([_training_of(s)[0] for s in a.seeds]), rng)
-                              for a in arms]),
-        "size": np.stack([np.full(DRAWS, arm.seeds[0].records[0]["size_mb"]) for arm in arms]),
-    }  # fmt: skip
-    measured = [arm.benchmark for arm in arms]
-    if all(measured):
+    seconds = [np.array([_training_of(seed)[0] for seed in arm.kept()]) for arm in arms]
+    sizes = [arm.seeds[0].records[0]["size_mb"] for arm in arms]
+    values: dict[str, list[float]] = {"training": [float(one.mean()) for one in seconds]}
+    found = {"training": np.stack([_means(one, rng) for one in seconds])}
+    values["size"], found["size"] = sizes, _constant(sizes)
+    measured = [one for arm in arms if (one := arm.benchmark)]
+    if len(measured) == len(arms):
         for one in measured:
-            if one and runtime not in one["runtimes"]:
+            if runtime not in one["runtimes"]:
                 raise InputError(
                     f"--runtime: {runtime} was not measured; one of {', '.join(one['runtimes'])}"
                 )
-        found["latency"] = np.stack(
-            [_timing(one, runtime).drawn(rng) * 1000 for one in measured if one]
-        )
-        if all(one and one["peak_memory_mb"] is not None for one in measured):
-            found["memory"] = np.stack(
-                [np.full(DRAWS, one["peak_memory_mb"]) for one in measured if one]
-            )
-    return _Drawn(arms, quality, found)
+        timings = [_timing(one, runtime) for one in measured]
+        values["latency"] = [one.median * 1000 for one in timings]
+        found["latency"] = np.stack([one.drawn(rng) * 1000 for one in timings])
+        peaks = [one["peak_memory_mb"] for one in measured]
+        if None not in peaks:
+            values["memory"], found["memory"] = peaks, _constant(peaks)
+    return _Drawn(arms, quality, found, values)
+
+
+def runtime_of(study: StudyRuns) -> str:
+    """Whose latency counts where nobody says: eager, or what was measured in its place."""
+    measured = [set(arm.benchmark["runtimes"]) for arm in study.arms if arm.benchmark]
+    shared = set.intersection(*measured) if measured else set()
+    return "eager" if "eager" in shared else min(shared, default="eager")
+
+
+def _constant(values: Sequence[float]) -> Draws:
+    return np.repeat(np.asarray(values, dtype=np.float64)[:, None], DRAWS, axis=1)
 
 
 def _means(values: Draws, rng: np.random.Generator) -> Draws:
@@ -255,9 +272,7 @@ def _timing(benchmark: Mapping[str, Any], runtime: str) -> Timing:
     return Timing(np.array(benchmark["runtimes"][runtime]["blocks_ms"]) / 1000)
 
 
-def _around(value: float | None, draws: Draws) -> tuple[float, float, float]:
-    """A value, or the mean of its draws, with the 95 % interval of the draws."""
+def _around(value: float, draws: Draws) -> tuple[float, float, float]:
+    """A value with the 95 % interval of its draws."""
     low, high = np.quantile(draws, (0.025, 0.975))
-    if value is None:  # of draws that are all one number exactly that: a size does not vary
-        value = float(draws[0] + (draws - draws[0]).mean())
     return value, float(low), float(high)

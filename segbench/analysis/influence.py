@@ -54,7 +54,7 @@ def influences(study: StudyRuns, rules: Rules, contrasts: Sequence[Contrast]) ->
             names[number] = name
     found = []
     without: dict[int, list[Contrast]] = {}
-    asked = questions(study, rules.contrasts)
+    asked, _ = questions(study, rules.contrasts)
     for place, (question, contrast) in enumerate(zip(asked, contrasts, strict=True)):
         pairs = list(zip(question.weights, arms, strict=True))
         whole = sum(w * arm.mean for w, arm in pairs)
@@ -64,8 +64,10 @@ def influences(study: StudyRuns, rules: Rules, contrasts: Sequence[Contrast]) ->
             number = int(group)
             if number not in without:
                 without[number] = compare(_without_group(study, number), rules, bootstrap=False)
-            verdict = without[number][place].verdict
-            flips = verdict != contrast.verdict
+            other = without[number][place]
+            same = other.estimand == contrast.estimand  # not where too few groups are left
+            verdict = other.verdict if same else "not assessable"
+            flips = same and verdict != contrast.verdict
             found.append(
                 Influence(
                     names[number], contrast.arm, contrast.baseline, float(share[group]), verdict,

@@ -12,6 +12,7 @@ from segbench.analysis.stats import Estimand, Score
 from segbench.analysis.study import StudyArm, StudyRuns
 from segbench.errors import InputError
 from segbench.study.plan import arms_of, level_name, pairs
+from segbench.wording import counted
 
 SCORES: dict[str, Score] = {
     "mean_iou": metrics.mean_iou,
@@ -105,24 +106,42 @@ def completed_look(study: StudyRuns) -> StudyRuns | None:
 _PLANNED = ("contrasts", "metric", "margin", "alpha", "power", "paired", "estimand")
 
 
-def questions(study: StudyRuns, contrasts: str | Sequence[str]) -> list[Question]:
-    """What the study asks: its pairs of arms, or the effects of crossed factors."""
-    arms = study.arms
-    if len(arms) < 2:
+def questions(study: StudyRuns, contrasts: str | Sequence[str]) -> tuple[list[Question], int]:
+    """What the study asks: its pairs of arms, or the effects of crossed factors.
+
+    Returns:
+        Those whose arms are there, and how many the plan has: they stay one family.
+
+    Raises:
+        InputError: too few arms are there to ask anything.
+    """
+    names = [arm.name for arm in study.arms]
+    planned = arms_of(study.plan.cells) if study.plan else names
+    missing = [name for name in planned if name not in names]
+    if len(names) < 2 and not missing:
         raise InputError(f"{study.folders[0]}: one arm only; there is nothing to compare")
-    crossed = len(study.factors) > 1 and isinstance(contrasts, str)
-    if crossed and len(arms) == np.prod([len(v) for v in study.factors.values()]):
-        return _crossed(study)
-    factor = " x ".join(study.factors)
-    names = [arm.name for arm in arms]
-    if not isinstance(contrasts, str):  # of a study that still runs, the pairs that are there
+    factors = study.plan.factors if study.plan else study.factors
+    full = len(planned) == np.prod([len(values) for values in factors.values()])
+    if contrasts == "baseline" and len(factors) > 1 and full:
+        if missing:
+            raise InputError(
+                f"{study.folders[0]}: no finished run of {counted(len(missing), 'arm')}, the first "
+                f"is {missing[0]}: the effects of crossed factors take all of them"
+            )
+        found = _crossed(study)
+        return found, len(found)
+    family = len(pairs(contrasts, planned) if isinstance(contrasts, str) else contrasts)
+    if contrasts == "baseline" and planned[0] in missing:
+        contrasts = []
+    if not isinstance(contrasts, str):
         contrasts = [pair for pair in contrasts if set(pair.split(" - ")) <= set(names)]
-        if not contrasts:
-            raise InputError(f"{study.folders[0]}: no pair of its plan has finished runs in both")
-    return [
-        Question(factor, arms[a].name, arms[b].name, _weights(len(arms), {a: -1, b: 1}))
+    found = [
+        Question(" x ".join(study.factors), names[a], names[b], _weights(len(names), {a: -1, b: 1}))
         for a, b in pairs(contrasts, names)
     ]
+    if not found:
+        raise InputError(f"{study.folders[0]}: no pair of its plan has finished runs in both")
+    return found, family
 
 
 def _crossed(study: StudyRuns) -> list[Question]:

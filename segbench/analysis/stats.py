@@ -108,9 +108,9 @@ def estimate(
         parts = [(_variance(per_seed, rounding), len(per_seed))]
     else:
         parts = [(w**2 * _variance(arm.scores, rounding), len(arm.scores)) for w, arm in pairs]
-    of_seeds = [(spread / number, number - 1) for spread, number in parts]
     if estimand == "checkpoints":
-        of_seeds = []
+        parts = []
+    of_seeds = [(spread / number, number - 1) for spread, number in parts]
     return Estimate(
         difference=_or_zero(sum(w * arm.mean for w, arm in pairs), rounding),
         variance_images=images,
@@ -181,11 +181,17 @@ def interval_of_arm(arm: Arm, level: float = 0.95) -> tuple[float, float, float]
     return arm.mean, *interval(estimate((1,), [arm], estimand=estimand), level)
 
 
-def holm(p: Sequence[float]) -> Floats:
-    """The p values adjusted for being one of a family (Holm, 1979)."""
+def holm(p: Sequence[float], family: int | None = None) -> Floats:
+    """The p values adjusted for being one of a family (Holm, 1979).
+
+    Args:
+        p: those that could be computed.
+        family: how many there are with those that could not; all of ``p`` by default.
+    """
     values = np.asarray(p, dtype=np.float64)
     order = np.argsort(values, kind="stable")
-    raised = values[order] * np.arange(len(values), 0, -1)
+    first = len(values) if family is None else family
+    raised = values[order] * np.arange(first, first - len(values), -1)
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(raised))
     return adjusted
@@ -264,11 +270,12 @@ def two_level_bootstrap(
     return means
 
 
-def order_of_single_seeds(arm: Arm, baseline: Arm) -> tuple[float, float]:
+def order_of_single_seeds(arm: Arm, baseline: Arm, paired: bool) -> tuple[float, float]:
     """How often a pair of single seeds shows ``arm`` ahead, and shows the order of the means wrong.
 
-    Ties count half.
+    Ties count half. With ``paired``, a pair is of the same seed.
     """
-    ahead = arm.scores[:, None] - baseline.scores[None, :]
+    of_pairs = np.subtract if paired else np.subtract.outer
+    ahead = of_pairs(arm.scores, baseline.scores)
     share = float((ahead > 0).mean() + (ahead == 0).mean() / 2)
     return share, 1 - share if arm.mean > baseline.mean else share

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench import metrics
+from segbench.analysis.by_hand import Cells, Found, Key, cells_by_hand
 from segbench.analysis.stats import group_totals
 from segbench.errors import InputError
 from segbench.runs import RunFolder, TestCounts, find_runs
-from segbench.study.plan import Plan, arm_name, find_cells, level_name, read_plan
-
-Key = tuple[str, ...]
+from segbench.study.plan import Plan, arm_name, arms_of, find_cells, level_name, read_plan
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,13 @@ class StudyArm:
     def name(self) -> str:
         return arm_name(self.levels)
 
+    def kept(self, with_diverged: bool = False) -> list[Seed]:
+        """The seeds that did not diverge, or all."""
+        return [seed for seed in self.seeds if with_diverged or not seed.diverged]
+
     def counts(self, with_diverged: bool = False) -> NDArray[np.int64]:
         """Of its seeds [S, n, K, K]."""
-        kept = [s.counts for s in self.seeds if with_diverged or not s.diverged]
+        kept = [seed.counts for seed in self.kept(with_diverged)]
         return np.stack(kept) if kept else np.empty((0, *self.seeds[0].counts.shape), np.int64)
 
     @property
@@ -151,9 +154,9 @@ def read_study(folders: Sequence[Path]) -> StudyRuns:
     plan = plans[0] if len(plans) == len(folders) else None
     found = [(run, run.read_record()) for folder in folders for run in find_runs(folder)]
     _check_alike(found)
-    cells = _cells_of_plan(plan, found) if plan else _cells_by_hand(found)
+    cells = _cells_of_plan(plan, found) if plan else cells_by_hand(found)
     notes: list[str] = []
-    folds = max((len(runs) for runs in cells.values()), default=0)
+    folds = _folds(plan, found)
     arms: dict[Key, list[Seed]] = defaultdict(list)
     levels: dict[Key, dict[str, Any]] = {}
     images: TestCounts | None = None
@@ -172,20 +175,27 @@ def read_study(folders: Sequence[Path]) -> StudyRuns:
     made = [StudyArm(levels[key], tuple(seeds), networks[key]) for key, seeds in arms.items()]
     factors = _factors(plan, made)
     made.sort(key=lambda arm: [factors[key].index(value) for key, value in arm.levels.items()])
+    there = {arm.name for arm in made}
+    for name in arms_of(plan.cells) if plan else ():
+        if name not in there:
+            notes.append(f"{name}: planned, and none of its seeds is finished")
     return StudyRuns(
         tuple(folders), plan, factors, tuple(made), images.images, images.groups, images.classes,
         notes,
     )  # fmt: skip
 
 
+def _folds(plan: Plan | None, found: list[Found]) -> int:
+    """How many runs a seed of an arm takes."""
+    if plan:
+        return len({cell.fold for cell in plan.cells})
+    return max(run.read_config()["data"].get("folds") or 1 for run, _ in found)
+
+
 def _network(run: RunFolder) -> str:
     model = run.read_config()["model"]
     name = {"unet": "UNet", "deeplab": "DeepLab"}.get(model["architecture"], model["architecture"])
     return name if model["backbone"] in (None, "plain") else f"{name} {model['backbone']}"
-
-
-Found = tuple[RunFolder, dict[str, Any]]
-Cells = dict[tuple[Key, int], list[tuple[RunFolder, dict[str, Any], dict[str, Any]]]]
 
 
 def _cells_of_plan(plan: Plan, found: list[Found]) -> Cells:
@@ -195,24 +205,6 @@ def _cells_of_plan(plan: Plan, found: list[Found]) -> Cells:
         if run.path in records:
             key = tuple(level_name(k, v) for k, v in cell.arm.items())
             cells[key, cell.seed].append((run, records[run.path], cell.arm))
-    return cells
-
-
-def _cells_by_hand(found: list[Found]) -> Cells:
-    """Runs made one by one: what their arms do not share is what varies."""
-    arms = [record["arm"] for _, record in found]
-    keys = list(dict.fromkeys(key for arm in arms for key in arm))
-    varied = [key for key in keys if len({repr(arm.get(key)) for arm in arms}) > 1]
-    cells: Cells = defaultdict(list)
-    for run, record in found:
-        levels = {key: record["arm"].get(key) for key in varied} or {"run": run.path.parent.name}
-        key = tuple(level_name(k, v) for k, v in levels.items())
-        cells[key, record["seed"]].append((run, record, levels))
-    for (_, seed), runs in cells.items():
-        folds = [record["fold"] for _, record, _ in runs]
-        if len(set(folds)) < len(folds):
-            names = " and ".join(run.path.name for run, _, _ in runs)
-            raise InputError(f"{runs[0][0].path.parent}: {names} are the same arm and seed {seed}")
     return cells
 
 

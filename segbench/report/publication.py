@@ -11,7 +11,7 @@ from typing import Any
 import wandb
 
 from segbench.analysis.compare import Contrast
-from segbench.analysis.cost import ArmCost, costs
+from segbench.analysis.cost import ArmCost, costs, runtime_of
 from segbench.analysis.questions import Rules
 from segbench.analysis.study import StudyRuns
 from segbench.errors import InputError
@@ -144,7 +144,7 @@ def factor_keys(study: StudyRuns) -> dict[str, str]:
 
 def _runs(study: StudyRuns, name: str, keys: Mapping[str, str]) -> list[StudyRun]:
     found = []
-    runtime = _runtime(study)
+    runtime = runtime_of(study)
     for arm in study.arms:
         levels = {
             key.removeprefix("study."): level_name(factor, arm.levels[factor])
@@ -162,13 +162,6 @@ def _runs(study: StudyRuns, name: str, keys: Mapping[str, str]) -> list[StudyRun
                 }
                 found.append(StudyRun(run, rows, place, spent | latency))
     return found
-
-
-def _runtime(study: StudyRuns) -> str:
-    """Whose latency counts: eager, or what was measured in its place."""
-    measured = [set(arm.benchmark["runtimes"]) for arm in study.arms if arm.benchmark]
-    shared = set.intersection(*measured) if measured else set()
-    return "eager" if "eager" in shared else min(shared, default="eager")
 
 
 def _text(study: StudyRuns, contrasts: Sequence[Contrast]) -> str:
@@ -200,7 +193,7 @@ def _log_comparison(
         FOREST: wandb.Plotly(forest_figure(contrasts)),
     }
     if any(len(arm.counts()) for arm in study.arms):  # else all diverged
-        runtime = _runtime(study)
+        runtime = runtime_of(study)
         logged[COSTS] = _table([_cost_row(one, runtime) for one in costs(study, runtime)])
     with (
         tempfile.TemporaryDirectory() as scratch,

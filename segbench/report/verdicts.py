@@ -90,6 +90,15 @@ def verdict_words(contrast: Contrast) -> str:
     return words + (f" [post hoc: {', '.join(contrast.post_hoc)}]" if contrast.post_hoc else "")
 
 
+def names_of(contrasts: Sequence[Contrast]) -> list[str]:
+    """What each is called; of several factors, whose switches may have the same names, by those."""
+    several = len({c.factor for c in contrasts}) > 1
+    return [
+        (f"{factor_name(c.factor)}: " if several else "") + f"{c.arm} - {c.baseline}"
+        for c in contrasts
+    ]
+
+
 def factor_name(factor: str) -> str:
     """A factor as a person calls it."""
     return " x ".join(FACTORS.get(key, key.rsplit(".", 1)[-1]) for key in factor.split(" x "))
@@ -112,9 +121,9 @@ def verdict_table(study: StudyRuns, rules: Rules, contrasts: Sequence[Contrast])
     table = Table(title=f"{metric_name(rules.metric)} in {escape(str(study.folders[0]))}")
     for column in ("contrast", "difference", level, "verdict", "one seed misleads"):
         table.add_column(column, overflow="fold")
-    for c in contrasts:
+    for name, c in zip(names_of(contrasts), contrasts, strict=True):
         misleads = "" if c.single_seed_misleads is None else f"{c.single_seed_misleads:.0%}"
-        row = (f"{c.arm} - {c.baseline}", difference(c), bounds(c), verdict_words(c))
+        row = (name, difference(c), bounds(c), verdict_words(c))
         table.add_row(*(escape(cell) for cell in row), misleads)
     return table
 
@@ -147,7 +156,11 @@ def class_table(study: StudyRuns, contrasts: Sequence[Contrast]) -> Table:
     Half of the interval stands behind a difference; a star marks those that the family's Holm
     procedure calls different.
     """
-    table = Table(title="IoU of each class: exploratory, * = different (Holm over this table)")
+    level = f"{100 * contrasts[0].ci_level:.4g} %"
+    table = Table(
+        title=f"IoU of each class: exploratory, {level} intervals, * = different (Holm over this "
+        "table)"
+    )
     table.add_column("contrast", overflow="fold")
     groups = dict(zip(study.classes, study.groups_of_classes, strict=True))
     shown = list(dict.fromkeys(c.metric for c in contrasts))
@@ -155,10 +168,10 @@ def class_table(study: StudyRuns, contrasts: Sequence[Contrast]) -> Table:
         name = metric.removeprefix("iou/")
         table.add_column(f"{escape(name)} ({counted(groups[name], 'group')})", justify="right")
     rows: dict[str, dict[str, str]] = {}
-    for c in contrasts:
+    for name, c in zip(names_of(contrasts), contrasts, strict=True):
         half = "" if c.ci_high is None else f" ±{c.ci_high - c.difference:.3f}"
         star = "*" if "better" in c.verdict or "worse" in c.verdict else ""
-        row = rows.setdefault(escape(f"{c.arm} - {c.baseline}"), {})
+        row = rows.setdefault(escape(name), {})
         row[c.metric] = f"{difference(c)}{half}{star}"
     for name, row in rows.items():
         table.add_row(name, *(row.get(metric, "") for metric in shown))
@@ -217,11 +230,10 @@ def warnings_of(study: StudyRuns, contrasts: Sequence[Contrast]) -> list[str]:
     found = list(study.notes)
     if study.number_of_groups < FEWEST_GROUPS:
         found.append(f"few groups of test images: {study.number_of_groups}")
-    rare = [
-        f"{name} ({number})"
-        for name, number in zip(study.classes, study.groups_of_classes, strict=True)
-        if number < FEW_GROUPS_OF_A_CLASS
-    ]
+    known = list(zip(study.classes, study.groups_of_classes, strict=True))
+    if absent := [name for name, number in known if not number]:
+        found.append(f"no test image has {', '.join(absent)}: left out of all means")
+    rare = [f"{name} ({number})" for name, number in known if 0 < number < FEW_GROUPS_OF_A_CLASS]
     if rare:
         found.append(
             f"classes in fewer than {FEW_GROUPS_OF_A_CLASS} groups of test images weigh as much as "
@@ -243,10 +255,10 @@ def warnings_of(study: StudyRuns, contrasts: Sequence[Contrast]) -> list[str]:
                 f"{arm.name} hardly learned: its mean IoU is {gained:.3f} above that of calling "
                 f"everything the commonest class ({study.majority_iou:.3f})"
             )
-    for c in contrasts:
+    for name, c in zip(names_of(contrasts), contrasts, strict=True):
         if c.bootstrap_disagrees:
             found.append(
-                f"{c.arm} - {c.baseline}: resampling gives a standard error of "
+                f"{name}: resampling gives a standard error of "
                 f"{c.bootstrap_se:.4f}, more than a fifth away from the one that is used"
             )
     if len(_machines(study.arms)) > 1:
@@ -265,7 +277,7 @@ def best_line(study: StudyRuns, rules: Rules, contrasts: Sequence[Contrast]) -> 
     names = best_set(contrasts, {arm.name: means_of(arm)[rules.metric] for arm in study.arms})
     if not names:
         return "highest mean: none, all seeds diverged"
-    rest = f"; not shown to be worse: {', '.join(names[1:])}" if names[1:] else ""
+    rest = f"; not shown to be worse: {'; '.join(names[1:])}" if names[1:] else ""
     return f"highest mean: {names[0]}{rest}"
 
 
@@ -287,7 +299,7 @@ def _no_formula(value: Any) -> Any:
 def as_markdown(contrasts: Sequence[Contrast]) -> str:
     """A table for a report."""
     lines = ["| contrast | difference | interval | verdict |", "|---|---|---|---|"]
-    for c in contrasts:
-        row = (f"{c.arm} - {c.baseline}", difference(c), bounds(c), verdict_words(c))
+    for name, c in zip(names_of(contrasts), contrasts, strict=True):
+        row = (name, difference(c), bounds(c), verdict_words(c))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
     return "\n".join(lines) + "\n"

@@ -180,7 +180,8 @@ def test_pairs_of_a_study_that_still_runs_are_those_that_are_there(tmp_path: Pat
     counts = simulated(2, 3, 20)
     folder = study_of(tmp_path / "s", counts, ["a.yaml", "b.yaml"], "config")
     study = read_study([folder])
-    (question,) = questions(study, ["b - a", "c - a"])
+    (question,), planned = questions(study, ["b - a", "c - a"])
+    assert planned == 2
     assert (question.arm, question.baseline) == ("b", "a")
     with pytest.raises(InputError, match="no pair of its plan has finished runs"):
         questions(study, ["c - a"])
@@ -253,6 +254,7 @@ def test_classes_are_a_family_of_their_own(tmp_path: Path):
     judged_ones = [c for c in found if c.p_difference is not None]
     raw = [c.p_difference for c in judged_ones]
     assert [c.p_difference_holm for c in judged_ones] == pytest.approx(list(stats.holm(raw)))
+    assert {c.ci_level for c in judged_ones} == {1 - 0.05 / 7}
 
 
 @pytest.mark.parametrize("what", ["data", "images", "classes", "same", "none"])

@@ -195,9 +195,10 @@ def test_the_bootstrap_agrees_with_the_jackknife_where_both_hold():
 def test_how_often_single_seeds_mislead_by_counting():
     a, b = (stats.Arm(np.array(s), np.empty((len(s), 0))) for s in ([3, 5, 7], [4, 5, 1]))
     wins = [(x > y) + (x == y) / 2 for x in (3, 5, 7) for y in (4, 5, 1)]
-    ahead, misled = stats.order_of_single_seeds(a, b)
+    ahead, misled = stats.order_of_single_seeds(a, b, paired=False)
     assert ahead == pytest.approx(sum(wins) / 9)
     assert misled == pytest.approx(1 - sum(wins) / 9)  # a's mean is the higher
+    assert stats.order_of_single_seeds(a, b, paired=True)[0] == pytest.approx(1.5 / 3)
 
 
 def test_interaction_weights(study: Counts):

@@ -245,7 +245,7 @@ def test_between_looks_there_is_no_verdict(segbench: Segbench, study: Path):
     shutil.rmtree(study / "swapped_seed-1")
     segbench("report", study)
     page = Page(study / "report.html")
-    assert "No look is complete" in page.text["painted-verdicts"]
+    assert "no look is complete" in page.text["painted-verdicts"]
     assert "mean IoU" in page.text["painted-curves"]
     assert " changes the " not in page.text["painted-verdicts"]
 

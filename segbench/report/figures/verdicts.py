@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from segbench.analysis.compare import Contrast
 from segbench.report.figures.style import QUIET, color, figure, interval_trace, plain
-from segbench.report.verdicts import factor_name
+from segbench.report.verdicts import names_of
 
 OUTCOMES = {"better": 2, "worse": 4, "equivalent": 0, "inconclusive": 6, "not assessable": 6}
 """Of a verdict the number of its colour: green, vermilion, blue, grey."""
@@ -14,7 +14,7 @@ OUTCOMES = {"better": 2, "worse": 4, "equivalent": 0, "inconclusive": 6, "not as
 
 def forest_figure(contrasts: Sequence[Contrast]) -> go.Figure:
     """Each difference with its interval, coloured by its verdict; the margin is the grey band."""
-    names = _names(contrasts)
+    names = list(map(plain, names_of(contrasts)))
     traces = []
     for outcome, number in OUTCOMES.items():
         rows = [i for i, c in enumerate(contrasts) if _outcome(c) == outcome and c.seeds]
@@ -48,8 +48,8 @@ def class_figure(contrasts: Sequence[Contrast], arms: Sequence[str]) -> go.Figur
         arms: names, in the order of their colours.
     """
     by_contrast: dict[str, list[Contrast]] = {}
-    for c in contrasts:
-        by_contrast.setdefault(f"{c.arm} - {c.baseline}", []).append(c)
+    for name, c in zip(names_of(contrasts), contrasts, strict=True):
+        by_contrast.setdefault(name, []).append(c)
     classes = list(dict.fromkeys(c.metric.removeprefix("iou/") for c in contrasts))
     traces = []
     known = [c[0].arm for c in by_contrast.values()]
@@ -73,15 +73,6 @@ def class_figure(contrasts: Sequence[Contrast], arms: Sequence[str]) -> go.Figur
         tickvals=list(range(len(classes))), ticktext=list(map(plain, classes)), autorange="reversed"
     )
     return made.add_vline(x=0, line_width=1, line_color=color(6))
-
-
-def _names(contrasts: Sequence[Contrast]) -> list[str]:
-    """Each its own: of several factors, their switches may have the same names."""
-    several = len({c.factor for c in contrasts}) > 1
-    return [
-        plain((f"{factor_name(c.factor)}: " if several else "") + f"{c.arm} - {c.baseline}")
-        for c in contrasts
-    ]
 
 
 def _outcome(contrast: Contrast) -> str:

@@ -9,7 +9,7 @@ from segbench.analysis.anatomy import look_into
 from segbench.analysis.aspp import pyramids_of
 from segbench.analysis.compare import means_of
 from segbench.analysis.pixels import tasks_of
-from segbench.analysis.questions import completed_look, rules_of
+from segbench.analysis.questions import Rules, completed_look, rules_of
 from segbench.analysis.recipes import recipes_of
 from segbench.analysis.study import StudyArm, StudyRuns, read_study
 from segbench.errors import InputError
@@ -81,16 +81,16 @@ def _notes(study: StudyRuns) -> list[str]:
 
 
 def _sections(name: str, study: StudyRuns, asked: Asked) -> Iterator[Section]:
-    rules = rules_of(study, {})
-    yield _kept("verdicts", "Verdicts", partial(_verdicts, name, study))
+    with_verdicts = partial(_of_look, name, study)
+    yield _kept("verdicts", "Verdicts", partial(with_verdicts, sections.verdict_section))
     yield _kept("curves", "Learning curves", partial(sections.curve_section, name, study))
     yield _kept("cost", "Cost", partial(sections.cost_section, name, study))
     yield _kept("errors", "What it gets wrong", partial(_errors, name, study, asked))
     if _concerns(recipes_of, study):
-        make = partial(sections.augmentation_section, name, study, rules)
+        make = partial(with_verdicts, sections.augmentation_section)
         yield _kept("augmentation", "Why augmentation helps or hurts", make)
     if _concerns(pyramids_of, study):
-        make = partial(sections.aspp_section, name, study, rules)
+        make = partial(with_verdicts, sections.aspp_section)
         yield _kept("aspp", "Could ASPP help?", make)
 
 
@@ -102,23 +102,29 @@ def _kept(name: str, title: str, make: Callable[[], Section]) -> Section:
         return Section(name, title, [Missing(f"Not here: {error}")])
 
 
+def _of_look(
+    name: str, study: StudyRuns, make: Callable[[str, StudyRuns, Rules], Section]
+) -> Section:
+    """A section with verdicts: of the last look that is complete.
+
+    Raises:
+        InputError: none is yet.
+    """
+    complete = completed_look(study)
+    if complete is None:
+        raise InputError(
+            "no look is complete: verdicts are given when every arm has the seeds that the plan "
+            f"declared ({', '.join(map(str, rules_of(study, {}).looks))} per arm), not in between"
+        )
+    return make(name, complete, rules_of(complete, {}))
+
+
 def _concerns(part_of: Callable[[StudyRuns], object], study: StudyRuns) -> bool:
     try:
         part_of(study)
     except InputError:
         return False
     return True
-
-
-def _verdicts(name: str, study: StudyRuns) -> Section:
-    complete = completed_look(study)
-    if complete is None:
-        words = (
-            "No look is complete: verdicts are given when every arm has the seeds that the plan "
-            f"declared ({', '.join(map(str, rules_of(study, {}).looks))} per arm), not in between."
-        )
-        return Section("verdicts", "Verdicts", [Missing(words)])
-    return sections.verdict_section(name, complete, rules_of(complete, {}))
 
 
 def _errors(name: str, study: StudyRuns, asked: Asked) -> Section:

@@ -7,7 +7,7 @@ from segbench.analysis.anatomy import Errors
 from segbench.analysis.aspp import audit
 from segbench.analysis.augmentation import explain
 from segbench.analysis.compare import Contrast, compare, per_class
-from segbench.analysis.cost import costs
+from segbench.analysis.cost import costs, runtime_of
 from segbench.analysis.curves import curve, difference, fluctuation, overfitting
 from segbench.analysis.diagnosis import diagnose
 from segbench.analysis.questions import Rules
@@ -64,16 +64,19 @@ def verdict_section(name: str, study: StudyRuns, rules: Rules) -> Section:
         f"{name}-forest", "Differences against the margin", _forest_words(contrasts),
         forest_figure(contrasts),
     )  # fmt: skip
-    by_class = Chart(
-        f"{name}-classes", "Differences by class",
-        "Exploratory: the table below marks which ones its own Holm procedure calls different.",
-        class_figure(classes, list(arms)),
-    )  # fmt: skip
-    parts.append(Charts([forest, by_class] if classes else [forest], wide=True))
+    charts = [forest]
+    if classes:
+        words = (
+            f"Exploratory, {100 * classes[0].ci_level:.4g} % intervals: the table below marks "
+            "which ones its own Holm procedure calls different."
+        )
+        by_class = class_figure(classes, list(arms))
+        charts.append(Chart(f"{name}-classes", "Differences by class", words, by_class))
+    parts.append(Charts(charts, wide=True))
     parts += [
         grid(verdicts.verdict_table(study, rules, contrasts), folded=False),
         grid(verdicts.arm_table(study, map(partial(fluctuation, study), study.arms))),
-        grid(verdicts.class_table(study, classes)),
+        *([grid(verdicts.class_table(study, classes))] if classes else []),
         grid(verdicts.convention_table(study)),
     ]
     parts += [Missing(f"note: {line}") for line in verdicts.warnings_of(study, contrasts)]
@@ -141,7 +144,8 @@ def _curve_chart(name: str, study: StudyRuns, split: str, metric: str) -> Chart:
 
 def cost_section(name: str, study: StudyRuns) -> Section:
     """Quality against training time, latency and size, and who is on the Pareto front."""
-    found = costs(study)
+    runtime = runtime_of(study)
+    found = costs(study, runtime)
     words = (
         "95 % intervals in both directions; the dotted line is the Pareto front of the means. "
         "How sure a place on the front is, the table says."
@@ -156,7 +160,7 @@ def cost_section(name: str, study: StudyRuns) -> Section:
                 for cost_name in cost.known_costs(found)
             ]
         ),
-        grid(cost_report.cost_table(found, str(study.folders[0]), "eager"), folded=False),
+        grid(cost_report.cost_table(found, str(study.folders[0]), runtime), folded=False),
         grid(cost_report.front_table(found)),
         grid(cost_report.training_table(found, None)),
     ]  # fmt: skip
