@@ -78,4 +78,5 @@ def _console(stream: TextIO) -> "Console":
 
     # Jupyter sets FORCE_COLOR for the commands in its cells, which rich takes for a terminal
     terminal = None if stream.isatty() else False
-    return Console(stderr=stream is sys.stderr, force_terminal=terminal)
+    # nor is a class that is named :car: a picture of one
+    return Console(stderr=stream is sys.stderr, force_terminal=terminal, emoji=False)

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from segbench import metrics
 from segbench.analysis import errors, findings
 from segbench.analysis.areas import Area
-from segbench.analysis.ceiling import ceiling, crops_of_classes
+from segbench.analysis.ceiling import Ceilings, ceiling, crops_of_classes
 from segbench.analysis.compare import compare
 from segbench.analysis.errors import ClassErrors, Flow
 from segbench.analysis.findings import Finding
@@ -42,7 +42,7 @@ class Errors:
     flows: list[Flow]
     classes: list[ClassErrors]
     kinds: dict[str, float]
-    ceilings: dict[int, dict[str, float]]
+    ceilings: Ceilings
     separable: dict[tuple[str, str], float | None]
     doubts: list[Area]
     influences: list[Influence]
@@ -50,13 +50,14 @@ class Errors:
 
     def as_json(self) -> dict[str, Any]:
         """``confusion``, ``classes``, ``findings`` and what stands beside them."""
-        ceilings = self.ceilings.items()
+        best, reached = self.ceilings.best.items(), self.ceilings.reached
         return {
             "arm": self.arm,
             "confusion": [asdict(flow) for flow in self.flows],
             "classes": [
                 asdict(one)
-                | {"stride_ceiling": {str(s): by_class[one.name] for s, by_class in ceilings}}
+                | {"stride_ceiling": {str(s): by_class[one.name] for s, by_class in best}}
+                | {"iou_in_crops": reached[one.name]}
                 | {"missed_objects": {
                     size: round(number * (1 - one.found[size])) if number else 0
                     for size, number in one.objects.items()
@@ -145,7 +146,7 @@ def _findings(
     counts: dict[str, Counts],
     flows: list[Flow],
     classes: list[ClassErrors],
-    ceilings: dict[int, dict[str, float]],
+    ceilings: Ceilings,
     separable: dict[tuple[str, str], float | None],
     doubts: int,
 ) -> list[Finding]:
@@ -155,7 +156,7 @@ def _findings(
     stride = stride_of(arm.seeds[0].runs[0].read_config()["model"])
     found = [
         *findings.of_flows(flows, seeds, separable),
-        *findings.of_ceilings(classes, ceilings, stride),
+        *findings.of_ceilings(ceilings, stride),
         *findings.of_objects(classes),
         findings.of_frequency(classes),
         findings.of_agreement(together, seeds),
@@ -164,15 +165,22 @@ def _findings(
     return sorted((one for one in found if one), key=lambda one: -one.iou_lost)
 
 
-def _ceilings(study: StudyRuns, tasks: Sequence[Task]) -> dict[int, dict[str, float]]:
+def _ceilings(study: StudyRuns, tasks: Sequence[Task]) -> Ceilings:
     number = len(study.classes)
     truths = (read_ids(task.truth) for task in tasks)
     crops = crops_of_classes(truths, number, CROP, CROPS, np.random.default_rng(0))
-    found = {}
+    best = {}
     for stride in watched(STRIDES, len(STRIDES), "stride ceilings"):
-        iou = metrics.class_iou(ceiling(crops, stride, number))
-        found[stride] = dict(zip(study.classes, map(float, iou), strict=True))
-    return found
+        iou = metrics.class_iou(ceiling((crop.truth for crop in crops), stride, number))
+        best[stride] = dict(zip(study.classes, map(float, iou), strict=True))
+    counts = np.zeros((number, number), dtype=np.int64)
+    for image in {crop.image for crop in crops}:
+        for said in map(read_ids, tasks[image].predictions):
+            for crop in crops:
+                if crop.image == image:
+                    counts += metrics.confusion(crop.truth, crop.of(said), number)
+    reached = map(float, metrics.class_iou(counts))
+    return Ceilings(best, dict(zip(study.classes, reached, strict=True)))
 
 
 def _separable(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from segbench import metrics
 from segbench.analysis import stats
 from segbench.analysis.compare import Contrast, judge
-from segbench.analysis.curves import curve
+from segbench.analysis.curves import at_best, curve
 from segbench.analysis.questions import SCORES, Rules
 from segbench.analysis.recipes import Recipe, Recipes, asked_of, recipes_of
 from segbench.analysis.stats import Arm
@@ -187,12 +187,7 @@ def _mean(values: Floats) -> float:
 
 def _at_best(arm: StudyArm) -> dict[str, Floats]:
     """Scores of each seed at the epoch whose checkpoint was tested, and the gaps between [S]."""
-    curves = {split: curve(arm, f"{split}/mean_iou") for split in SCORED}
-    val = curves["val"]
-    if not val.size:
-        return dict.fromkeys((*SCORED, "practice", "generalisation"), np.zeros(0))
-    rows, best = np.arange(len(val)), val.argmax(axis=1)
-    scores = {split: values[rows, best] for split, values in curves.items()}
+    scores = {split: at_best(arm, f"{split}/mean_iou") for split in SCORED}
     return scores | {
         "practice": scores["train"] - scores["train_clean"],
         "generalisation": scores["train_clean"] - scores["val"],

@@ -1,6 +1,7 @@
 """The stride ceiling: how good the best logits of a coarse map could be."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,28 @@ Floats = NDArray[np.float32]
 
 STEPS = 60
 RATE = 0.3
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A place in one of the test images, with its true class ids, padded with ignore."""
+
+    image: int
+    top: int
+    left: int
+    truth: Ids
+
+    def of(self, ids: Ids) -> Ids:
+        """The same place of other class ids of its image."""
+        return _cut(ids, self.top, self.left, len(self.truth))
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """IoU of each class in crops: the best by stride, and what the network reached in the same."""
+
+    best: dict[int, dict[str, float]]
+    reached: dict[str, float]
 
 
 def best_logits(truth: Ids, stride: int, classes: int) -> Floats:
@@ -67,10 +90,10 @@ def _upsampling(side: int, stride: int) -> Floats:
     return matrix
 
 
-def ceiling(crops: Sequence[Ids], stride: int, classes: int) -> NDArray[np.int64]:
+def ceiling(truths: Iterable[Ids], stride: int, classes: int) -> NDArray[np.int64]:
     """Confusion counts of the best logits over crops of the truth [K, K]."""
     counts = np.zeros((classes, classes), dtype=np.int64)
-    for truth in crops:
+    for truth in truths:
         present = np.unique(truth[truth != IGNORE])  # no other class is ever best
         known = np.where(truth == IGNORE, IGNORE, np.searchsorted(present, truth)).astype(np.uint8)
         said = upsampled(best_logits(known, stride, len(present)), stride).argmax(0)
@@ -80,11 +103,14 @@ def ceiling(crops: Sequence[Ids], stride: int, classes: int) -> NDArray[np.int64
 
 def crops_of_classes(
     truths: Iterator[Ids], classes: int, side: int, most: int, rng: np.random.Generator
-) -> list[Ids]:
-    """Square crops of true class ids around pixels of each class in turn, padded with ignore.
+) -> list[Crop]:
+    """Square crops around pixels of each class in turn.
+
+    They show classes as often as each other: their scores hold beside each other, and not beside
+    those of whole images.
 
     Args:
-        truths: the test set's.
+        truths: true class ids of the test set's images.
         classes: K.
         side: of a crop, in pixels.
         most: crops for each class, from as many images.
@@ -92,7 +118,7 @@ def crops_of_classes(
     """
     taken = [0] * classes
     crops = []
-    for ids in truths:
+    for number, ids in enumerate(truths):
         if min(taken) >= most:
             break
         for k in range(classes):
@@ -100,7 +126,12 @@ def crops_of_classes(
                 continue
             taken[k] += 1
             y, x = np.argwhere(ids == k)[rng.integers(int((ids == k).sum()))]
-            padded = np.pad(ids, side, constant_values=IGNORE)
-            top, left = int(y) + side // 2, int(x) + side // 2
-            crops.append(np.ascontiguousarray(padded[top : top + side, left : left + side]))
+            top, left = int(y) - side // 2, int(x) - side // 2
+            crops.append(Crop(number, top, left, _cut(ids, top, left, side)))
     return crops
+
+
+def _cut(ids: Ids, top: int, left: int, side: int) -> Ids:
+    padded = np.pad(ids, side, constant_values=IGNORE)
+    rows, columns = slice(top + side, top + 2 * side), slice(left + side, left + 2 * side)
+    return np.ascontiguousarray(padded[rows, columns])

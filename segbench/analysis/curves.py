@@ -68,7 +68,7 @@ class Overfitting:
 
 def curve(arm: StudyArm, column: str) -> Curve:
     """A column of metrics.csv by seed and epoch [S, E], folds averaged, up to the shortest run."""
-    runs = [seed.curves for seed in arm.seeds if not seed.diverged]
+    runs = [seed.curves for seed in arm.kept()]
     if not runs:
         return np.empty((0, 0))
     length = min(len(rows) for folds in runs for rows in folds)
@@ -76,9 +76,24 @@ def curve(arm: StudyArm, column: str) -> Curve:
     return np.array([np.mean(folds, axis=0) for folds in values])
 
 
+def at_best(arm: StudyArm, column: str) -> Curve:
+    """A column at the epochs whose checkpoints were tested: of each seed a mean over its folds [S].
+
+    Each fold has an epoch of its own.
+    """
+    return np.array(
+        [
+            np.mean(
+                [max(rows, key=lambda row: row["val/mean_iou"])[column] for rows in seed.curves]
+            )
+            for seed in arm.kept()
+        ]
+    )
+
+
 def fluctuation(study: StudyRuns, arm: StudyArm) -> Fluctuation:
     """How much an arm's scores vary, and why."""
-    val, train = curve(arm, "val/mean_iou"), curve(arm, "train_clean/mean_iou")
+    val = curve(arm, "val/mean_iou")
     within = between = images = None
     if val.size and val.shape[1] > LAST:
         within = float(np.sqrt(val[:, -LAST:].var(axis=1, ddof=1).mean()))
@@ -88,10 +103,10 @@ def fluctuation(study: StudyRuns, arm: StudyArm) -> Fluctuation:
     if len(totals) and study.number_of_groups > 1:
         one = stats.score_arm(totals, metrics.mean_iou)
         images = math.sqrt(stats.estimate((1,), [one], estimand="checkpoints").variance_images)
-    best = val.argmax(axis=1) if val.size else np.zeros(0, dtype=int)
-    rows = np.arange(len(val))
-    clean = float(train[rows, best].mean()) if val.size else float("nan")
-    gap = clean - float(val[rows, best].mean()) if val.size else float("nan")
+    clean = gap = math.nan
+    if val.size:
+        clean = float(at_best(arm, "train_clean/mean_iou").mean())
+        gap = clean - float(at_best(arm, "val/mean_iou").mean())
     return Fluctuation(arm.name, within, between, images, clean, gap)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from segbench.analysis.ceiling import Ceilings
 from segbench.analysis.errors import Agreement, ClassErrors, Flow
 
 MOST = 0.5  # of a flow: the kind of error that it is called
@@ -75,33 +76,29 @@ def _colour(one: Flow, separable: Mapping[tuple[str, str], float | None]) -> str
     if auc < ALIKE:
         return f"; colour AUC {auc:.2f}: they look alike, only what is around tells them apart"
     if auc > APART:
-        return f"; colour AUC {auc:.2f}: colour alone tells them apart, the network does not"
+        return f"; colour AUC {auc:.2f}: colour alone tells most of their pixels apart"
     return f"; colour AUC {auc:.2f}"
 
 
-def of_ceilings(
-    found: Sequence[ClassErrors], ceilings: Mapping[int, Mapping[str, float]], stride: int | None
-) -> list[Finding]:
+def of_ceilings(ceilings: Ceilings, stride: int | None) -> list[Finding]:
     """Classes that are as good as the stride of the network lets them be.
 
     Args:
-        found: the classes.
-        ceilings: best IoU by stride and class.
+        ceilings: in crops.
         stride: of the network's last map, where it is known.
     """
-    if stride is None or stride not in ceilings:
+    if stride is None or stride not in ceilings.best:
         return []
     return [
         Finding(
-            f"{one.name} cannot get much better at output stride {stride}: its IoU is "
-            f"{one.iou[0]:.2f}, the best that any map of that stride could reach "
-            f"{ceilings[stride][one.name]:.2f}: the stride is the cause.",
-            1 - ceilings[stride][one.name],
-            one.name,
+            f"{name} is as good as output stride {stride} lets it be: in crops around its pixels "
+            f"its IoU is {ceilings.reached[name]:.2f}, where a map of that stride that is fitted "
+            f"to the truth itself reaches {best:.2f}: the stride is the cause.",
+            1 - best,
+            name,
         )
-        for one in found
-        if one.iou[0] > ceilings[stride][one.name] - NEAR_CEILING
-        and ceilings[stride][one.name] < 1 - NEAR_CEILING
+        for name, best in ceilings.best[stride].items()
+        if best - NEAR_CEILING < ceilings.reached[name] and best < 1 - NEAR_CEILING
     ]
 
 

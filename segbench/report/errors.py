@@ -102,14 +102,16 @@ def border_table(found: Errors) -> Table:
         table.add_column(f"band {width}{'' if '%' in width else ' px'}", justify="right")
     for near in first.near:
         table.add_column(f"wrong at {near} px", justify="right")
-    for stride in found.ceilings:
-        table.add_column(f"best at stride {stride}", justify="right")
+    table.add_column("in crops", justify="right")
+    for stride in found.ceilings.best:
+        table.add_column(f"best there at stride {stride}", justify="right")
     for one in found.classes:
         table.add_row(
             escape(one.name),
             *(_number(value) for value in one.boundary_iou.values()),
             *(_percent(value) for value in one.near.values()),
-            *(_number(by_class[one.name]) for by_class in found.ceilings.values()),
+            _number(found.ceilings.reached[one.name]),
+            *(_number(by_class[one.name]) for by_class in found.ceilings.best.values()),
         )
     return table
 

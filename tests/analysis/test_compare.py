@@ -15,6 +15,7 @@ from studies_on_paper import plan_of, write_run
 from segbench import metrics
 from segbench.analysis import stats
 from segbench.analysis.compare import best_set, compare, per_class
+from segbench.analysis.curves import fluctuation
 from segbench.analysis.questions import SCORES, questions, rules_of
 from segbench.analysis.study import read_study
 from segbench.errors import InputError
@@ -228,6 +229,30 @@ def test_folds_are_pooled_before_anything_else(tmp_path: Path):
     assert other.difference == pytest.approx(one.difference)
     assert other.variance_images == pytest.approx(one.variance_images)
     assert other.variance_seeds == pytest.approx(one.variance_seeds)
+
+
+def test_each_fold_has_a_best_epoch_of_its_own(tmp_path: Path):
+    counts = simulated(1, 1, 20)[0, 0]
+    for fold, val in enumerate(([0.5, 0.1, 0.1], [0.1, 0.1, 0.7])):
+        chosen = slice(10 * fold, 10 * fold + 10)
+        write_run(
+            *(tmp_path, {FACTOR: "none"}, 0, counts[chosen]),
+            images=[f"image_{i}" for i in range(20)][chosen],
+            fold=fold, val=val, train_clean=[0.8, 0.85, 0.9], config={"data.folds": 2},
+        )  # fmt: skip
+    study = read_study([tmp_path])
+    found = fluctuation(study, study.arms[0])
+    assert found.train_clean == pytest.approx((0.8 + 0.9) / 2)
+    assert found.gap == pytest.approx((0.8 + 0.9) / 2 - (0.5 + 0.7) / 2)
+
+
+def test_names_that_a_terminal_would_draw_stay_as_they_are(segbench: Segbench, tmp_path: Path):
+    folder = study_of(tmp_path / "s", simulated(2, 2, 8), [":car:", "full"])
+    printed = segbench("compare", folder)
+    assert "full against :car:" in printed
+    assert "\N{AUTOMOBILE}" not in printed
+    segbench("report", folder)
+    assert "\N{AUTOMOBILE}" not in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_runs_made_by_hand_are_compared_by_what_differs(tmp_path: Path):

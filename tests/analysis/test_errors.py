@@ -8,12 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from painted import GRASS, NAMES, ROAD, TREE, WATER, scene, study_of_networks
 
-from segbench import metrics
-from segbench.analysis.ceiling import best_logits, upsampled
 from segbench.analysis.separability import sample_pixels, separability
 
 Segbench = Callable[..., str]
@@ -98,6 +95,23 @@ def test_a_network_that_swaps_whole_segments(segbench: Segbench, tmp_path: Path)
     assert "in 3 of 3 seeds" in first
     assert "they look alike" in first  # painted in like colours
     assert first in " ".join(segbench("errors", folder, "--workers=1").split())
+
+
+def test_a_class_of_one_image_has_no_interval_over_images(segbench: Segbench, tmp_path: Path):
+    def blind(ids: Ids, seed: int) -> Ids:
+        said = ids.copy()
+        said[:, : 40 + seed][ids[:, : 40 + seed] == WATER] = GRASS
+        return said
+
+    alone = [scene(0), *(np.where(scene(n) == WATER, GRASS, scene(n)) for n in range(1, 8))]
+    folder = study_of_networks(
+        tmp_path, {"blind": blind}, scenes=[s.astype(np.uint8) for s in alone]
+    )
+    mean, low, high = of_class(errors_of(segbench, folder), WATER)["iou"]
+    assert mean == pytest.approx(2 / 3, abs=0.01)
+    assert (
+        high - low < 0.02
+    )  # that of the seeds; zero for what is left without the image is no score
 
 
 def test_shares_by_hand(segbench: Segbench, tmp_path: Path):
@@ -223,24 +237,6 @@ def test_boundary_iou_by_brute_force(segbench: Segbench, tmp_path: Path):
                 both += (true & predicted).sum()
                 either += (true | predicted).sum()
             assert of_class(found, k)["boundary_iou"][str(width)] == pytest.approx(both / either)
-
-
-def test_the_best_logits_of_a_stride_beat_the_pooled_truth():
-    truth = scene(0)[:160, :192]
-    logits = best_logits(truth, 16, 4)
-    up = torch.nn.functional.interpolate(
-        torch.from_numpy(logits)[None], scale_factor=16, mode="bilinear", align_corners=False
-    )[0].numpy()
-    np.testing.assert_allclose(upsampled(logits, 16), up, atol=1e-4)
-
-    def score(said: Ids) -> float:
-        codes = truth.ravel().astype(int) * 4 + said.ravel()
-        return float(metrics.mean_iou(np.bincount(codes, minlength=16).reshape(4, 4)))
-
-    wanted = (truth == np.arange(4)[:, None, None]).astype(np.float32)
-    pooled = wanted.reshape(4, 10, 16, 12, 16).mean((2, 4))
-    assert score(up.argmax(0)) > score(upsampled(pooled, 16).argmax(0)) + 0.05
-    assert score(upsampled(best_logits(truth, 8, 4), 8).argmax(0)) > score(up.argmax(0))
 
 
 def test_colour_tells_apart_what_has_another_colour_and_nothing_else():

@@ -242,12 +242,14 @@ def test_between_looks_there_is_no_verdict(segbench: Segbench, study: Path):
     page = Page(study / "report.html")
     assert "5 of 6 planned runs are finished" in page.text["painted"]
     assert "2 seeds" in page.text["painted-verdicts"]  # those of the look that is complete
+    assert "verdict without" in page.text["painted-errors"]
     shutil.rmtree(study / "swapped_seed-1")
     segbench("report", study)
     page = Page(study / "report.html")
     assert "no look is complete" in page.text["painted-verdicts"]
     assert "mean IoU" in page.text["painted-curves"]
     assert " changes the " not in page.text["painted-verdicts"]
+    assert "verdict without" not in page.text["painted-errors"]
 
 
 def test_a_part_that_is_damaged_takes_no_other_with_it(segbench: Segbench, study: Path):

@@ -118,10 +118,10 @@ def object_figure(found: Sequence[ClassErrors]) -> go.Figure:
 
 
 def ceiling_figure(found: Errors) -> go.Figure:
-    """IoU of each class, beside the best that a map of a stride could reach."""
+    """IoU of each class in crops, beside the best that a map of a stride could reach there."""
     names = [plain(one.name) for one in found.classes]
     own = go.Scatter(
-        x=[one.iou[0] for one in found.classes],
+        x=[found.ceilings.reached[one.name] for one in found.classes],
         y=names,
         mode="markers",
         name="reached",
@@ -135,7 +135,7 @@ def ceiling_figure(found: Errors) -> go.Figure:
             name=f"best at stride {stride}",
             marker={"size": 9, "color": color(number), "symbol": symbol(number)},
         )
-        for number, (stride, by_class) in enumerate(found.ceilings.items())
+        for number, (stride, by_class) in enumerate(found.ceilings.best.items())
     ]
     return figure(
         [own, *best],

@@ -197,7 +197,7 @@ def grid(table: Table, folded: bool = True) -> Grid:
 
 
 def _text(cell: Any) -> str:
-    return Text.from_markup(cell).plain if isinstance(cell, str) else str(cell)
+    return Text.from_markup(cell, emoji=False).plain if isinstance(cell, str) else str(cell)
 
 
 def slug(text: str) -> str:

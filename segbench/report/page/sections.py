@@ -189,7 +189,8 @@ def error_section(name: str, found: Errors, gallery: Gallery | None) -> Section:
         ("objects", "Objects found by size", "Found: at least half of its pixels.",
          error_figures.object_figure(found.classes)),
         ("ceiling", "What the stride allows",
-         "The best IoU that a map of that stride, fitted to the truth itself, could reach.",
+         "In crops around pixels of each class: what the network reached, and what a map of a "
+         "stride reaches that is fitted to the truth itself.",
          error_figures.ceiling_figure(found)),
     ]  # fmt: skip
     parts.append(Charts([Chart(f"{name}-{key}", *rest) for key, *rest in figures], wide=True))
