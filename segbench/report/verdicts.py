@@ -261,13 +261,17 @@ def warnings_of(study: StudyRuns, contrasts: Sequence[Contrast]) -> list[str]:
                 f"{name}: resampling gives a standard error of "
                 f"{c.bootstrap_se:.4f}, more than a fifth away from the one that is used"
             )
-    if len(_machines(study.arms)) > 1:
+    if len(_machines(study.arms, "cpu", "gpus", "threads", "accelerator", "devices")) > 1:
         found.append("the runs come from different hardware: their times do not compare")
+    if len(_machines(study.arms, "devices")) > 1:
+        found.append(
+            "the runs used different numbers of devices, each with data.batch_size: their batches "
+            "and steps do not compare either; set trainer.devices"
+        )
     return found
 
 
-def _machines(arms: Iterable[StudyArm]) -> set[str]:
-    keys = ("cpu", "gpus", "threads", "accelerator", "devices")
+def _machines(arms: Iterable[StudyArm], *keys: str) -> set[str]:
     records = [record for arm in arms for seed in arm.seeds for record in seed.records]
     return {str([record["hardware"][key] for key in keys]) for record in records}
 

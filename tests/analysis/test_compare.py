@@ -246,6 +246,17 @@ def test_each_fold_has_a_best_epoch_of_its_own(tmp_path: Path):
     assert found.gap == pytest.approx((0.8 + 0.9) / 2 - (0.5 + 0.7) / 2)
 
 
+def test_other_machines_and_other_numbers_of_devices_are_said(segbench: Segbench, tmp_path: Path):
+    folder = tmp_path / "s"
+    machine = {"cpu": "x", "gpus": ["g"] * 8, "threads": 2, "accelerator": "cuda"}
+    for value, devices, seeds in zip(["none", "full"], (1, 8), simulated(2, 2, 8), strict=True):
+        for seed, one in enumerate(seeds):
+            write_run(folder, {FACTOR: value}, seed, one, hardware=machine | {"devices": devices})
+    printed = " ".join(segbench("compare", folder).split())
+    assert "the runs come from different hardware" in printed
+    assert "different numbers of devices, each with data.batch_size" in printed
+
+
 def test_names_that_a_terminal_would_draw_stay_as_they_are(segbench: Segbench, tmp_path: Path):
     folder = study_of(tmp_path / "s", simulated(2, 2, 8), [":car:", "full"])
     printed = segbench("compare", folder)
