@@ -156,11 +156,9 @@ def class_table(study: StudyRuns, contrasts: Sequence[Contrast]) -> Table:
     Half of the interval stands behind a difference; a star marks those that the family's Holm
     procedure calls different.
     """
-    level = f"{100 * contrasts[0].ci_level:.4g} %"
-    table = Table(
-        title=f"IoU of each class: exploratory, {level} intervals, * = different (Holm over this "
-        "table)"
-    )
+    level = f"{100 * contrasts[0].ci_level:.4g} % intervals"
+    title = f"IoU of each class: exploratory, {level}, * = different (Holm over this table)"
+    table = Table(title=title)
     table.add_column("contrast", overflow="fold")
     groups = dict(zip(study.classes, study.groups_of_classes, strict=True))
     shown = list(dict.fromkeys(c.metric for c in contrasts))

@@ -1,5 +1,6 @@
 """The report page in a real browser: it works, it is reachable by keyboard, and it asks nobody."""
 
+import csv
 import re
 import shutil
 from collections.abc import Iterator
@@ -8,8 +9,8 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from painted import ROAD, WATER, Ids, study_of_networks
-from playwright.sync_api import Browser, Page, sync_playwright
+from painted import GRASS, NAMES, ROAD, TREE, WATER, Ids, study_of_networks
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from studies_on_paper import plan_of
 
 from segbench import cli
@@ -28,6 +29,7 @@ def noisy(ids: Ids, seed: int) -> Ids:
 def swapped(ids: Ids, seed: int) -> Ids:
     said = noisy(ids, seed)
     said[ids == WATER] = ROAD
+    said[ids == TREE] = GRASS
     return said
 
 
@@ -125,6 +127,22 @@ def test_a_quantity_is_chosen_and_smoothed_by_keyboard(page: Page):
     assert smooth == pytest.approx([0.1, 0.25 / 1.5, (0.3 + 0.5 * 0.25) / 1.75])
 
 
+def test_a_chart_that_is_seen_later_is_as_smooth_as_the_others(page: Page):
+    other = page.context.new_page()
+    other.set_viewport_size({"width": 390, "height": 100})
+    other.goto(page.url)
+    chart = other.locator("[data-chart=painted-curve-val-mean_iou]")
+    slider = other.get_by_label("smoothing")
+    slider.evaluate("e => { e.value = 0.5; e.dispatchEvent(new Event('input')); }")
+    assert chart.locator(".main-svg").count() == 0
+    chart.scroll_into_view_if_needed()
+    other.wait_for_function(
+        "chart => chart.querySelector('.plot').data?.find(t => t.name === 'noisy').y[1] < 0.17",
+        arg=chart.element_handle(), timeout=5000,
+    )  # fmt: skip
+    other.close()
+
+
 def test_a_table_is_sorted_by_its_heads(page: Page):
     table = page.locator("table", has=page.get_by_text("Quality and cost", exact=False))
     head = table.get_by_role("button", name="mean IoU")
@@ -146,6 +164,32 @@ def test_a_table_is_saved_as_csv_that_runs_nothing(page: Page):
     assert len(rows) == 3
 
 
+def saved_rows(page: Page, figure: str) -> list[dict[str, str]]:
+    with page.expect_download() as saved:
+        page.locator(f"[data-chart=painted-{figure}] button.data").click()
+    return list(csv.DictReader(Path(saved.value.path()).read_text().splitlines()))
+
+
+def test_a_figure_is_saved_with_its_names_and_intervals(page: Page):
+    (forest,) = saved_rows(page, "forest")
+    assert list(forest) == ["series", "x", "x_low", "x_high", "y"]
+    difference, low, high = (float(forest[key]) for key in ("x", "x_low", "x_high"))
+    said = page.locator(".verdict").first.inner_text()
+    assert f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]" in said
+    assert forest["y"] == f"{HOSTILE} - noisy"
+    assert [row["text"] for row in saved_rows(page, "classes")] == NAMES
+    frequency = saved_rows(page, "frequency")  # its points are of no series
+    assert [row["text"] for row in frequency] == NAMES
+    assert all(float(row["y_low"]) <= float(row["y"]) <= float(row["y_high"]) for row in frequency)
+    flow = saved_rows(page, "flow")
+    assert list(flow[0]) == ["x", "y", "value"]
+    assert {row["value"] for row in flow} >= {"1", ""}
+    curve = saved_rows(page, "curve-val-mean_iou")  # without the edges of its bands
+    assert len({row["series"] for row in curve}) == 8
+    assert len(curve) == 8 * 3
+    assert "" in {row["y"] for row in saved_rows(page, "near")}
+
+
 def test_the_gallery_is_leafed_through_filtered_and_linked(page: Page):
     gallery = page.locator(".gallery")
     gallery.scroll_into_view_if_needed()
@@ -165,14 +209,49 @@ def test_the_gallery_is_leafed_through_filtered_and_linked(page: Page):
     page.keyboard.press("3")
     assert shown.get_attribute("src") != before
     link = gallery.locator(".permalink").get_attribute("href")
-    assert link == "#painted-gallery/1/prediction"
+    assert link.startswith("#painted-gallery/1/prediction/")
+    of_main = shown.get_attribute("src")
+    gallery.get_by_label("Prediction of").select_option("noisy")
+    of_noisy = shown.get_attribute("src")
+    to_noisy = gallery.locator(".permalink").get_attribute("href")
     gallery.get_by_label("Cause").select_option(index=1)
-    assert int(re.findall(r"of (\d+):", where.inner_text())[0]) <= total
+    assert int(re.findall(r"of (\d+):", where.inner_text())[0]) < total
+    assert of_main != of_noisy
     other = page.context.new_page()
-    other.goto(page.url.split("#")[0] + link)
-    assert other.locator(".where").inner_text().startswith("2 of")
-    assert other.locator(".gallery [aria-checked=true]").inner_text().endswith("prediction")
+    for to, source in (
+        ("#painted-gallery/1/prediction", of_main),  # as of pages that left out the arm
+        (to_noisy, of_noisy),
+        (link, of_main),
+    ):
+        other.goto(page.url.split("#")[0] + to)
+        expect(other.locator(".frame img").nth(1)).to_have_attribute("src", source)
+        assert other.locator(".where").inner_text().startswith("2 of")
+        assert other.locator(".gallery [aria-checked=true]").inner_text().endswith("prediction")
     other.close()
+
+
+def test_filters_that_leave_no_crop_say_so(page: Page):
+    gallery = page.locator(".gallery")
+    truth = gallery.locator("select[name=truth]")
+    truth.select_option("class 3")
+    gallery.get_by_label("Cause").select_option("class 1 called class 2")
+    assert gallery.get_by_text("no crop of this class and cause").is_visible()
+    assert gallery.locator(".thumbs button").count() == 0
+    truth.select_option("class 1")
+    assert gallery.get_by_text("no crop of this class and cause").count() == 0
+    assert gallery.locator(".viewer").is_visible()
+    assert gallery.locator(".thumbs button").count() > 0
+
+
+@pytest.mark.parametrize("place", [".viewer", ".viewer [aria-checked=true]"])
+def test_shortcuts_of_the_browser_stay_its_own(page: Page, place: str):
+    left_alone = """(place, [key, modifier]) => place.dispatchEvent(
+        new KeyboardEvent("keydown", { key, [modifier]: true, bubbles: true, cancelable: true }))"""
+    where = page.locator(".gallery").locator(place)
+    for key in ("2", "+", "-", "ArrowLeft"):
+        assert not where.evaluate(left_alone, [key, "shiftKey"])
+        for modifier in ("ctrlKey", "metaKey", "altKey"):
+            assert where.evaluate(left_alone, [key, modifier]), (key, modifier)
 
 
 def test_all_that_can_be_pressed_is_reached_by_tab(page: Page):
@@ -194,6 +273,7 @@ def test_all_that_can_be_pressed_is_reached_by_tab(page: Page):
 
 
 def test_paper_is_white_whatever_the_theme(page: Page):
+    page.reload()  # to print what was not yet seen
     page.evaluate("document.querySelector('#theme').value = 'dark'")
     page.locator("#theme").dispatch_event("change")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -204,3 +284,9 @@ def test_paper_is_white_whatever_the_theme(page: Page):
     assert (paper, ink) == ("rgb(255, 255, 255)", "rgb(0, 0, 0)")
     assert label.evaluate("text => getComputedStyle(text).fill") == "rgb(0, 0, 0)"
     assert page.locator("main details:not([open])").count() == 0
+    inks = (
+        "[...document.querySelectorAll('.plot[data-drawn]')].map((plot) => plot.layout?.font.color)"
+    )
+    page.wait_for_function(f"{inks}.every((ink) => ink === 'black')")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.wait_for_function(f"!{inks}.includes('black')")

@@ -87,10 +87,8 @@ def interval_trace(
     **more: Any,
 ) -> go.Scatter:
     """Points with horizontal intervals, in the colour of a number; None has no interval."""
-    over = [
-        0.0 if high is None else high - value for value, (_, high) in zip(x, bounds, strict=True)
-    ]
-    under = [0.0 if low is None else value - low for value, (low, _) in zip(x, bounds, strict=True)]
+    over = [None if high is None else high - v for v, (_, high) in zip(x, bounds, strict=True)]
+    under = [None if low is None else v - low for v, (low, _) in zip(x, bounds, strict=True)]
     return go.Scatter(
         x=list(x),
         y=list(y),

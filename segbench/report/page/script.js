@@ -7,7 +7,9 @@ const armsOff = (chart) => hidden.get(chart.closest("article").id) ?? new Set();
 
 // --- figures: drawn when they come into view, in the colours of the theme
 
-const colors = () => ({ "font.color": css("--ink"), "legend.font.color": css("--ink"), "hoverlabel.bgcolor": css("--paper"), "hoverlabel.font.color": css("--ink") });
+let printing = false; // paper is white, whatever the theme
+const ink = () => (printing ? "black" : css("--ink"));
+const colors = () => ({ "font.color": ink(), "legend.font.color": ink(), "hoverlabel.bgcolor": css("--paper"), "hoverlabel.font.color": css("--ink") });
 const specs = new WeakMap();
 
 function spec(chart) {
@@ -22,7 +24,7 @@ function draw(chart) {
   const { data, layout } = structuredClone(spec(chart));
   if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false; // a finger scrolls the page
   const config = { responsive: true, displaylogo: false };
-  Plotly.newPlot(plot, data, layout, config).then(() => { Plotly.relayout(plot, colors()); show(chart); });
+  Plotly.newPlot(plot, data, layout, config).then(() => { Plotly.relayout(plot, colors()); show(chart); smooth(chart); });
 }
 
 function show(chart) {
@@ -42,13 +44,17 @@ document.querySelector("#theme").addEventListener("change", (event) => {
   document.documentElement.dataset.theme = event.target.value;
   recolor();
 });
-// paper is white, whatever the theme; what is folded or not yet drawn is printed too
+// what is folded or not yet drawn is printed too
 addEventListener("beforeprint", () => {
+  printing = true;
   document.querySelectorAll("main details").forEach((one) => (one.open = true));
+  recolor();
   charts.forEach(draw);
-  drawn().forEach((chart) => Plotly.relayout(chart.querySelector(".plot"), { "font.color": "black", "legend.font.color": "black" }));
 });
-addEventListener("afterprint", recolor);
+addEventListener("afterprint", () => {
+  printing = false;
+  recolor();
+});
 
 document.querySelectorAll(".arms button").forEach((button) => button.addEventListener("click", () => {
   const article = button.closest("article");
@@ -61,6 +67,8 @@ document.querySelectorAll(".arms button").forEach((button) => button.addEventLis
 }));
 
 // --- one of several: a group of radio buttons with arrow keys
+
+const ofBrowser = (event) => event.ctrlKey || event.metaKey || event.altKey; // Alt+Left goes back, Ctrl++ enlarges the page
 
 function radios(group, choose) {
   const buttons = [...group.querySelectorAll("[role=radio]")];
@@ -76,7 +84,7 @@ function radios(group, choose) {
     button.addEventListener("click", () => check(button));
     button.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-      if (!step) return;
+      if (!step || ofBrowser(event)) return;
       event.preventDefault();
       event.stopPropagation();
       const next = buttons[(index + step + buttons.length) % buttons.length];
@@ -92,23 +100,20 @@ document.querySelectorAll(".choice").forEach((choice) => {
   radios(choice.querySelector(".options"), (_, index) => {
     alternatives.forEach((one, at) => (one.hidden = at !== index));
     alternatives[index].querySelectorAll(".chart").forEach(draw);
-    smooth(choice);
   });
-  choice.querySelector(".smooth input")?.addEventListener("input", () => smooth(choice));
+  choice.querySelector(".smooth input")?.addEventListener("input", () => choice.querySelectorAll(".chart").forEach(smooth));
 });
 
-function smooth(choice) {
-  const slider = choice.querySelector(".smooth input");
+function smooth(chart) {
+  const choice = chart.closest(".choice"), slider = choice?.querySelector(".smooth input");
   if (!slider) return;
   const weight = Number(slider.value);
   choice.querySelector("output").textContent = weight ? weight.toFixed(2) : "off";
-  choice.querySelectorAll(".chart").forEach((chart) => {
-    const plot = chart.querySelector(".plot");
-    if (!plot.dataset.drawn) return;
-    const raw = spec(chart).data;
-    const at = raw.map((trace, index) => (trace.meta === "smoothed" ? index : -1)).filter((index) => index >= 0);
-    Plotly.restyle(plot, { y: at.map((index) => averaged(raw[index].y, weight)) }, at);
-  });
+  const plot = chart.querySelector(".plot");
+  if (!plot.dataset.drawn) return;
+  const raw = spec(chart).data;
+  const at = raw.map((trace, index) => (trace.meta === "smoothed" ? index : -1)).filter((index) => index >= 0);
+  Plotly.restyle(plot, { y: at.map((index) => averaged(raw[index].y, weight)) }, at);
 }
 
 // exponential moving average without the pull towards 0 at the start
@@ -149,15 +154,23 @@ function csvCell(value) {
   return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-const plain = (name) => (name ?? "").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+const plain = (text) => String(text ?? "").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+
+// the ends of a point's error bar, as columns
+function bounds(trace, axis, index) {
+  const value = trace[axis][index], { array, arrayminus = array } = trace[`error_${axis}`] ?? {};
+  if (!array) return {};
+  const end = (length, sign) => (value === null || length === null ? null : value + sign * length);
+  return { [`${axis}_low`]: end(arrayminus[index], -1), [`${axis}_high`]: end(array[index], 1) };
+}
 
 function rowsOf(chart) {
-  const rows = [["series", "x", "y", "value"]];
-  spec(chart).data.filter((trace) => trace.name || trace.type === "heatmap").forEach((trace) => {
-    if (trace.type === "heatmap") trace.z.forEach((row, y) => row.forEach((z, x) => rows.push(["", plain(trace.x[x]), plain(trace.y[y]), z])));
-    else trace.x.forEach((x, index) => rows.push([plain(trace.name), plain(String(x)), plain(String(trace.y[index])), ""]));
-  });
-  return rows;
+  const seen = spec(chart).data.filter((trace) => trace.line?.width !== 0); // the edges of a band are not
+  const points = seen.flatMap((trace) => trace.type === "heatmap"
+    ? trace.z.flatMap((row, y) => row.map((value, x) => ({ x: trace.x[x], y: trace.y[y], value })))
+    : trace.x.map((x, index) => ({ series: trace.name, text: trace.text?.[index], x, y: trace.y[index], ...bounds(trace, "x", index), ...bounds(trace, "y", index) })));
+  const columns = ["series", "text", "x", "x_low", "x_high", "y", "y_low", "y_high", "value"].filter((name) => points.some((point) => point[name] !== undefined));
+  return [columns, ...points.map((point) => columns.map((name) => plain(point[name])))];
 }
 
 function download(name, rows) {
@@ -196,7 +209,8 @@ document.querySelectorAll(".gallery").forEach((gallery) => {
     const crops = shown();
     const none = !crops.length;
     viewer.hidden = none;
-    if (none) return;
+    find(".none").textContent = none ? "no crop of this class and cause" : "";
+    if (none) return find(".thumbs").replaceChildren();
     state.at = Math.min(state.at, crops.length - 1);
     const one = crops[state.at];
     below.src = one.image_source;
@@ -206,7 +220,7 @@ document.querySelectorAll(".gallery").forEach((gallery) => {
     above.alt = `${state.layer} of ${one.image}, ${one.place}: ${one.cause}`;
     below.alt = "";
     find(".where").textContent = `${state.at + 1} of ${crops.length}: ${one.cause}; ${one.image}, ${one.place}`;
-    find(".permalink").href = `#${gallery.id}/${all.indexOf(one)}/${state.layer}`;
+    find(".permalink").href = `#${gallery.id}/${all.indexOf(one)}/${state.layer}/${encodeURIComponent(arm.value)}`;
     const thumbs = find(".thumbs");
     thumbs.replaceChildren(...crops.map((crop, index) => {
       const item = document.createElement("li"), button = document.createElement("button"), image = document.createElement("img");
@@ -234,7 +248,7 @@ document.querySelectorAll(".gallery").forEach((gallery) => {
   gallery.querySelectorAll("[data-zoom]").forEach((button) => button.addEventListener("click", () => zoom(Number(button.dataset.zoom))));
   gallery.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
   viewer.addEventListener("keydown", (event) => {
-    if (event.target.matches("input, select")) return;
+    if (ofBrowser(event) || event.target.matches("input, select")) return;
     const action = { ArrowRight: () => turn(1), ArrowLeft: () => turn(-1), "+": () => zoom(1), "-": () => zoom(-1) }[event.key];
     const layer = layers[Number(event.key) - 1];
     if (!action && !layer) return;
@@ -243,9 +257,10 @@ document.querySelectorAll(".gallery").forEach((gallery) => {
   });
 
   function follow() {
-    const [id, index, layer] = decodeURIComponent(location.hash.slice(1)).split("/");
+    const [id, index, layer, name] = location.hash.slice(1).split("/").map(decodeURIComponent);
     if (id !== gallery.id || !all[index]) return;
     truth.value = cause.value = "";
+    if (Object.hasOwn(all[index].predictions, name)) arm.value = name;
     state.at = Number(index);
     choose(Math.max(0, layers.indexOf(layer)));
     update(true);
