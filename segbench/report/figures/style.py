@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 # dark page would swallow
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#7F7F7F", "#F0E442")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x", "star")
-DASHES = ("solid", "dash", "dot", "dashdot")
+DASHES = {"solid": 0, "dash": 4, "dot": 1, "dashdot": 2}
+"""Of lines, in each round of the colours, and the stripes of their swatches in pixels."""
 GRID = "rgba(127,127,127,0.25)"
 QUIET = "rgba(127,127,127,0.15)"
 """Of areas that stand behind the data."""
@@ -28,8 +29,18 @@ def symbol(number: int) -> str:
 
 def line(number: int) -> dict[str, Any]:
     """In its colour; dashed in another way in each round of the colours."""
-    dash = DASHES[number // len(COLORS) % len(DASHES)]
-    return {"color": color(number), "width": 2.5, "dash": dash}
+    return {"color": color(number), "width": 2.5, "dash": _dash(number)}
+
+
+def swatch(number: int) -> str:
+    """The background, in CSS, of what stands for its line in a legend."""
+    own, width = color(number), DASHES[_dash(number)]
+    stripes = f"{own} 0 {width}px, transparent {width}px {2 * width}px"
+    return f"repeating-linear-gradient(90deg, {stripes})" if width else own
+
+
+def _dash(number: int) -> str:
+    return list(DASHES)[number // len(COLORS) % len(DASHES)]
 
 
 def faint(number: int, opacity: float) -> str:

@@ -14,7 +14,7 @@ from segbench.analysis.recipes import recipes_of
 from segbench.analysis.study import StudyArm, StudyRuns, read_study
 from segbench.errors import InputError
 from segbench.report.errors import BOUNDARY, best_arm
-from segbench.report.figures.style import color
+from segbench.report.figures.style import swatch
 from segbench.report.page import sections
 from segbench.report.page.content import Chapter, Missing, Section
 from segbench.report.page.pictures import gallery
@@ -55,7 +55,7 @@ def chapter(folders: Sequence[Path], name: str, asked: Asked) -> Chapter:
         return Chapter(name, title, [], [last], [f"No verdicts, curves or errors yet: {error}"])
     if asked.arm is not None:
         best_arm(study, asked.arm)
-    arms = [(arm.name, color(number)) for number, arm in enumerate(study.arms)]
+    arms = [(arm.name, swatch(number)) for number, arm in enumerate(study.arms)]
     found = [*_sections(name, study, asked), last]
     return Chapter(name, title, arms, found, _notes(study))
 

@@ -178,7 +178,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Chapter:
-    """A study: ``arms`` with the colours that they have in every figure."""
+    """A study: ``arms`` with the swatches (CSS) of their lines in every figure."""
 
     name: str
     title: str
