@@ -5,6 +5,7 @@ holder ends, however it ends. Made for POSIX systems: Windows has no such lock.
 """
 
 import fcntl
+import hashlib
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Claim:
         folder.mkdir(parents=True, exist_ok=True)
         if os.environ.get(HOLDER) == str(folder.resolve()):
             return cls(folder, os.open(folder, os.O_RDONLY), made, inherited=True)
-        handle = lock(_lock_file(folder), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        handle = lock(lock_file(folder), fcntl.LOCK_EX | fcntl.LOCK_NB)
         if handle is None:
             return None
         folder.mkdir(parents=True, exist_ok=True)  # who had it may just have taken it away
@@ -58,7 +59,7 @@ class Claim:
         self.held = False
         if not self.inherited:
             self._take_away(self.folder)  # before another can claim it
-            _lock_file(self.folder).unlink(missing_ok=True)
+            lock_file(self.folder).unlink(missing_ok=True)
         os.close(self.handle)
         for path in self.folder.parents:
             self._take_away(path)
@@ -106,5 +107,7 @@ def lock(path: Path, kind: int) -> int | None:
         os.close(handle)
 
 
-def _lock_file(folder: Path) -> Path:
-    return folder.parent / f".{folder.name[:100]}.claim"
+def lock_file(folder: Path) -> Path:
+    # a file's name has 255 bytes; cells of a study may differ in the last words of theirs alone
+    digest = hashlib.blake2b(os.fsencode(folder.name), digest_size=8).hexdigest()
+    return folder.parent / f".{folder.name[:40]}.{digest}.claim"

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.chmod(name, 0o644)  # mkstemp's files are private
         os.replace(name, path)
     except BaseException as error:
-        os.unlink(name)
+        with suppress(FileNotFoundError):  # taken away meanwhile: what failed is to be told
+            os.unlink(name)
         if isinstance(error, OSError):  # a full disk does not say which file it was
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise

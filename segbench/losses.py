@@ -81,8 +81,9 @@ class SegmentationLoss(nn.Module):
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Scalar loss of logits [N, K, H, W] (any float type) and mask int64 [N, H, W]."""
-        logits = logits.float()  # sums over a million pixels do not fit half precision
-        return torch.stack([term(logits, mask, self.weights) for term in self.terms]).sum()
+        # sums over a million pixels do not fit half precision, to which bf16-true casts buffers
+        logits, weights = logits.float(), self.weights.float()
+        return torch.stack([term(logits, mask, weights) for term in self.terms]).sum()
 
 
 def class_weights(scheme: ClassWeights, pixels: Tensor) -> Tensor:

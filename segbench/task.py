@@ -96,7 +96,8 @@ class SegmentationTask(pl.LightningModule):
         lr: AdamW's peak learning rate.
         weight_decay: AdamW's.
         schedule: the learning rate over the steps.
-        channels_last: keep tensors in that memory format; null: where a step is faster for it.
+        channels_last: keep tensors in that memory format; null: on CUDA, and on a CPU where
+            it was measured to be faster.
         compile: torch.compile; costs a minute at the start.
         num_classes: linked to the data set's classes.json.
     """
@@ -253,10 +254,11 @@ class SegmentationTask(pl.LightningModule):
 
 
 def gains_by_channels_last(device: torch.device) -> bool:
-    """Whether steps of convolutions on large maps are faster in that memory format.
+    """Whether steps of convolutions on large maps are taken to be faster in that memory format.
 
     With AVX-512 a UNet's were, 1.3 times; with AVX2 alone they took 1.3 times as long, as the
-    gradient of such weights is slow there (oneDNN of torch 2.14; docs/SPEED.md).
+    gradient of such weights is slow there (oneDNN of torch 2.14; docs/SPEED.md). CUDA is said to
+    gain, with 16 bits above all; segbench has not measured it.
     """
     if device.type == "cpu":
         return torch.backends.cpu.get_cpu_capability() == "AVX512"

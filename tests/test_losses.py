@@ -85,6 +85,15 @@ def test_sums_are_sums(logits: Tensor, mask: Tensor):
     assert both == pytest.approx(float(parts))
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_module_in_half_precision_sums_in_full(name: str, logits: Tensor, mask: Tensor):
+    """As trainer.precision: bf16-true casts it, buffers and all."""
+    loss = SegmentationLoss(name, 3)  # type: ignore[arg-type]
+    rounded = logits.bfloat16()
+    expected = loss(rounded.float(), mask)
+    assert loss.bfloat16()(rounded, mask) == expected
+
+
 def test_inverse_frequency_by_hand():
     weights = class_weights("inverse_frequency", torch.tensor([100, 400, 0]))
     assert weights.tolist() == pytest.approx([1.6, 0.4, 0.0])

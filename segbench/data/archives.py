@@ -6,6 +6,7 @@ are wanted; what is read of a file is bounded whatever its header says.
 """
 
 import gzip
+import lzma
 import re
 import stat
 import tarfile
@@ -24,8 +25,8 @@ MOST_BYTES = 2**36
 """Of all files together, unpacked: 64 GiB."""
 MOST_BYTES_OF_A_FILE = 2**28
 DAMAGE = (
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError),
-    *(NotImplementedError, gzip.BadGzipFile, UnicodeDecodeError),
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(NotImplementedError, UnicodeDecodeError, OSError),
 )
 """What Python raises for archives that are none, damaged, or of a kind it does not read."""
 
@@ -181,6 +182,9 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
+        # what the system refuses has a number, what gzip and bzip2 say of their data has none
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise InputError(
             f"{path}: not readable as a .zip, a .tar or a .tar.gz ({error}); get another copy"
         ) from None

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from segbench.parallel import in_threads
 
 VERSION = 1
 """Goes up when the same files decode to other pixels, or the layout changes."""
+
+ABANDONED = 600.0  # seconds without a write, after which an unfinished file is nobody's
 
 ReadPair = Callable[[Pair], tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 """What gives a pair's image [H, W, 3] (RGB) and mask [H, W] (class ids); neither may be written."""
@@ -111,15 +114,21 @@ def _complete(path: Path, size: int) -> bool:
 
 
 def _make_room(folder: Path, room: int) -> None:
-    """Remove files until the rest, unfinished ones too, fits; whoever has one open keeps it."""
+    """Remove files until the rest, unfinished ones too, fits; whoever has one open keeps it.
+
+    Unfinished ones that somebody wrote to of late stay: they are still to take their name.
+    """
     files: list[tuple[float, int, Path]] = []
+    now = time.time()
     for file in folder.iterdir():
         with suppress(FileNotFoundError):  # another process was faster
             files.append((file.stat().st_mtime, file.stat().st_size, file))
     total = sum(size for _, size, _ in files)
-    for _, size, file in sorted(files):
+    for used, size, file in sorted(files):
         if total <= room:
             break
+        if file.suffix == ".part" and now - used < ABANDONED:
+            continue
         total -= size
         file.unlink(missing_ok=True)
 

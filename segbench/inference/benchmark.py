@@ -23,8 +23,8 @@ from segbench.arguments import Arguments, positive, tables_console
 from segbench.errors import InputError
 from segbench.inference.load import NETWORK, build_network, device_called
 from segbench.inference.memory import peak_memory
-from segbench.inference.onnx import need_onnx
-from segbench.inference.runtimes import RUNTIMES, Prepared, Runtime, installed
+from segbench.inference.onnx import need_onnx, onnx_runs_on
+from segbench.inference.runtimes import RUNTIMES, Prepared, Runtime, usable
 from segbench.inference.timing import interleaved
 from segbench.models import size_of
 from segbench.parallel import watched
@@ -48,8 +48,15 @@ def main(argv: list[str]) -> None:
     device = device_called(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
-    if "onnxruntime" in options.runtimes:
+    if options.runtimes is None:
+        options.runtimes = usable(device)
+    elif "onnxruntime" in options.runtimes:
         need_onnx("--runtimes onnxruntime")
+        if not onnx_runs_on(device):
+            raise InputError(
+                f"--runtimes onnxruntime: this build has no {device.type.upper()} and would be "
+                "timed on the CPU; leave it out, give --device cpu, or install onnxruntime-gpu"
+            )
     found = networks_of(options.study)
     size = options.size or _size_of_test_images(options.study)
     before = {name: _benchmark_before(runs[0]) for name, runs in found.items()}
@@ -306,7 +313,6 @@ def _options(argv: list[str]) -> argparse.Namespace:
         "--runtimes",
         nargs="+",
         choices=get_args(Runtime),
-        default=installed(),
-        help="side by side (all that are installed, but compile)",
+        help="side by side (all that the device has, but compile)",
     )
     return parser.parse_args(argv)

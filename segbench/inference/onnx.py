@@ -80,6 +80,14 @@ def _silent() -> Any:
         logging.disable(before)
 
 
+def onnx_runs_on(device: torch.device) -> bool:
+    """Whether ONNX Runtime's build computes there: its common one knows no GPU."""
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    return device.type != "cuda" or "CUDAExecutionProvider" in there
+
+
 def onnx_session(model: bytes) -> Any:
     """A model in ONNX Runtime, with as many threads as torch, on the GPU if its build has one."""
     import onnxruntime

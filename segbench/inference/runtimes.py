@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from segbench.inference.onnx import NEEDED, onnx_session, to_onnx
+from segbench.inference.onnx import NEEDED, onnx_runs_on, onnx_session, to_onnx
 from segbench.models import SegmentationNetwork
 from segbench.models.folding import folded
 
@@ -59,9 +59,9 @@ RUNTIMES: dict[Runtime, Callable[[SegmentationNetwork], Prepared]] = {
 """Name -> what makes a network ready to be called."""
 
 
-def installed() -> list[Runtime]:
-    """Those that can be tried here; compile only when asked for: on a CPU it costs a minute."""
+def usable(device: torch.device) -> list[Runtime]:
+    """Those that can be tried there; compile only when asked for: on a CPU it costs a minute."""
     found: list[Runtime] = ["eager", "channels_last", "folded"]
-    if all(importlib.util.find_spec(name) for name in NEEDED):
+    if all(importlib.util.find_spec(name) for name in NEEDED) and onnx_runs_on(device):
         found.append("onnxruntime")
     return found

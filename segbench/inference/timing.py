@@ -18,7 +18,7 @@ def interleaved(
 ) -> Iterator[tuple[str, float]]:
     """Time calls in rounds; each round has one block of every call, in an order drawn anew.
 
-    A call is warmed up once, which also says how many of it make a block.
+    Each is called twice to warm it up; the second call says how many of it make a block.
 
     Args:
         calls: what to time, by name.
@@ -45,11 +45,12 @@ def timed(call: Call, device: torch.device) -> float:
         start = time.perf_counter()
         call()
         return time.perf_counter() - start
-    begin: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-    end: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-    torch.cuda.synchronize(device)
-    begin.record()
-    call()
-    end.record()
-    torch.cuda.synchronize(device)
+    with torch.cuda.device(device):  # events are recorded on the current one's stream
+        begin: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        end: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize(device)
+        begin.record()
+        call()
+        end.record()
+        torch.cuda.synchronize(device)
     return float(begin.elapsed_time(end)) / 1000

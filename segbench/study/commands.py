@@ -18,6 +18,9 @@ from segbench.study.planning import plan_study, settled_plan, tested_by
 from segbench.study.progress import StudyProgress
 from segbench.study.spec import Sweep, as_text, read_sweep, read_value
 
+UNDOTTED = ("config", "seed_everything", "wandb", "test", "keep_freed_memory")
+"""Keys of a configuration without a dot: any other such word is taken for a mistyped option."""
+
 ENGINES = ("auto", "local", "wandb", "ray")
 
 
@@ -177,7 +180,7 @@ def _constants(words: list[str]) -> dict[str, Any]:
         if value == "":
             raise InputError(f"{key}: has no value")
         key = key.removeprefix("--")
-        if "." not in key and key not in ("config", "seed_everything", "wandb", "test"):
+        if "." not in key and key not in UNDOTTED:
             raise InputError(f"--{key}: no such option; segbench sweep --help lists them")
         constants[key] = read_value(value)
     return constants

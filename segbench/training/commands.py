@@ -15,17 +15,23 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from segbench.data.check import check_data_set
 from segbench.errors import InputError
 from segbench.logged import SWEEP
-from segbench.runs import RunFolder, free_path
+from segbench.runs import RunFolder
 from segbench.task import DivergedError
 from segbench.training.checkpoints import best_and_last
 from segbench.training.config import SegbenchCLI
 from segbench.training.context import idle_rates
-from segbench.training.pictures import make_prediction_folders
 from segbench.training.precision import slow_precision
 from segbench.training.progress import EpochProgress
 from segbench.training.randomness import EpochSeed
 from segbench.training.recorder import FitRecorder, PredictionWriter, TestRecorder
-from segbench.training.resume import TO_GO_ON, changed_keys, checkpoint, claimed, load_weights
+from segbench.training.resume import (
+    TO_GO_ON,
+    changed_keys,
+    checkpoint,
+    claimed,
+    first_process,
+    load_weights,
+)
 
 
 def fit(argv: list[str]) -> None:
@@ -84,7 +90,7 @@ def _fit(cli: SegbenchCLI, run: RunFolder, arm: dict[str, Any]) -> None:
 
 
 def _warn(of: str | None) -> None:
-    if of is not None and _first_process():
+    if of is not None and first_process():
         print(f"segbench: {of}", file=sys.stderr)
 
 
@@ -109,11 +115,12 @@ def predict(argv: list[str]) -> None:
     """Write the predictions of a checkpoint for the test split."""
     cli = _open("predict", argv)
     load_weights(cli.model, _source(cli))
-    out = free_path(Path("runs") / "predict" / Path(cli.config["data"]["root"]).resolve().name)
-    make_prediction_folders(out)
-    trainer = cli.trainer_for(callbacks=[PredictionWriter(out)], enable_checkpointing=False)
+    data = Path(cli.config["data"]["root"]).resolve().name
+    writer = PredictionWriter(Path("runs") / "predict" / data)
+    trainer = cli.trainer_for(callbacks=[writer], enable_checkpointing=False)
     trainer.predict(cli.model, cli.datamodule, return_predictions=False)
-    print(f"predictions in {out / 'predictions'}")
+    if trainer.is_global_zero:
+        print(f"predictions in {writer.folder / 'predictions'}")
 
 
 VERBS = {
@@ -155,7 +162,7 @@ def _source(cli: SegbenchCLI) -> Path:
 def _test_what_was_good(
     cli: SegbenchCLI, run: RunFolder, diverged: DivergedError, processes: int
 ) -> None:
-    print(f"segbench: {run.path}: {diverged}", file=sys.stderr)
+    _warn(f"{run.path}: {diverged}")
     if run.best.exists() and processes == 1 and cli.config["test"]:
         # its score counts in a comparison, and is marked there
         load_weights(cli.model, run.best)
@@ -173,32 +180,33 @@ def _known(error: ValueError) -> Exception:
 
 
 def _say_how_to_go_on(run: RunFolder, stopped_by: BaseException | None) -> int:
-    if not run.record.exists():
-        print("stopped before anything was written", file=sys.stderr)
-    elif _first_process():
-        print(f"stopped; go on with: {run.go_on}", file=sys.stderr)
+    if first_process():
+        begun = run.record.exists()
+        said = (
+            f"stopped; go on with: {run.go_on}" if begun else "stopped before anything was written"
+        )
+        print(said, file=sys.stderr)
     # as a shell reports the two signals
     return 128 + (signal.SIGTERM if isinstance(stopped_by, SIGTERMException) else signal.SIGINT)
 
 
-def _first_process() -> bool:
-    """Whether this is what the user started, and none that Lightning started beside it."""
-    return "LOCAL_RANK" not in os.environ
-
-
 def _say_goodbye(run: RunFolder) -> None:
     record = run.read_record()
-    seconds = record["seconds"]
-    match record["scores"].get("test"):
+    seconds, scores = record["seconds"], record["scores"]
+    match scores.get("test"):
         case None:
             tested = "not tested"
         case {"mean_iou": None}:
             tested = "no test pixel is labelled"
         case test:
             tested = f"test mean IoU {test['mean_iou']:.3f}"
+    match scores["val"]:
+        case {"mean_iou": None}:
+            validated = "no val pixel is labelled"
+        case val:
+            validated = f"val {val['mean_iou']:.3f} at epoch {record['best_epoch'] + 1}"
     print(
-        f"{run.path}: {tested}, "
-        f"val {record['scores']['val']['mean_iou']:.3f} at epoch {record['best_epoch'] + 1}; "
+        f"{run.path}: {tested}, {validated}; "
         f"{record['steps']} steps in {seconds['fit']:.0f} s, "
         f"{record['parameters'] / 1e6:.1f} M parameters\n"
         f"all runs beside it: segbench runs {run.path.parent}"

@@ -19,6 +19,7 @@ from segbench.runs import MACHINE, OUTSIDE_THE_RESULT, RunFolder
 from segbench.task import SegmentationTask
 from segbench.training.checkpoints import AtomicCheckpointIO
 from segbench.training.memory import keep_freed_memory
+from segbench.training.resume import begins
 
 PLACES = ("config", "run_dir", "ckpt_path")
 """Arguments that say where things lie; they are no part of a run's configuration."""
@@ -29,6 +30,11 @@ NEEDED = {
     "trainer.max_time": None,
     "trainer.check_val_every_n_epoch": 1,
     "trainer.val_check_interval": None,
+    "trainer.num_sanity_val_steps": 0,
+    "trainer.overfit_batches": 0,
+    "trainer.limit_train_batches": None,
+    "trainer.limit_val_batches": None,
+    "trainer.limit_test_batches": None,
     "trainer.use_distributed_sampler": False,
 }
 """Keys of Lightning's trainer that a complete run folder does not leave free."""
@@ -116,13 +122,15 @@ class SegbenchCLI(LightningCLI):
         for key, value in NEEDED.items():
             if self.config[key] != value:
                 raise InputError(
-                    f"{key}: {self.config[key]}; a run counts whole epochs, each validated: leave "
-                    f"it at {value}, and set trainer.max_epochs and data.samples_per_epoch"
+                    f"{key}: {self.config[key]}; a run counts whole epochs and scores whole "
+                    f"splits: leave it at {'null' if value is None else value}, and set "
+                    "trainer.max_epochs and data.samples_per_epoch"
                 )
         if (self.config["trainer.max_epochs"] or 0) < 1:
             raise InputError("trainer.max_epochs: give 1 or more")
         self.config_text = self._resolved()
-        if self.config["ckpt_path"] is not None:
+        run = RunFolder(Path(self.config["run_dir"] or "."))
+        if not begins(self.config["ckpt_path"], run):
             self.config["model.pretrained"] = False  # the checkpoint holds every weight
         if self.config["keep_freed_memory"]:
             keep_freed_memory()

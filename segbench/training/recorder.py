@@ -18,7 +18,7 @@ from segbench import metrics
 from segbench.data.datamodule import SegmentationData
 from segbench.files import write_atomic
 from segbench.models import SegmentationNetwork, size_of
-from segbench.runs import RunFolder, TestCounts, fingerprint_of_config
+from segbench.runs import RunFolder, TestCounts, fingerprint_of_config, free_path
 from segbench.task import DivergedError
 from segbench.training import provenance
 from segbench.training.pictures import make_prediction_folders, store_test_set, write_prediction
@@ -220,10 +220,19 @@ class TestRecorder(Callback):
 
 
 class PredictionWriter(Callback):
-    """Writes each prediction as it comes."""
+    """Writes each prediction as it comes, all processes into one folder.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        wanted: the folder, numbered where it is taken; ``folder`` is the one that was free.
+    """
+
+    def __init__(self, wanted: Path) -> None:
+        self.wanted = wanted
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        # the first process chooses: one that looked later would find its folder taken
+        self.folder = trainer.strategy.broadcast(free_path(self.wanted))
+        make_prediction_folders(self.folder)
 
     def on_predict_batch_end(
         self,

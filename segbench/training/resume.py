@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import Namespace
+from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from segbench.claim import Claim
@@ -27,6 +28,12 @@ TO_GO_ON = (
 """What a checkpoint holds beside the weights, for a run to end as if it had not been stopped."""
 
 
+def first_process() -> bool:
+    """Whether this one speaks for all, before Lightning starts others beside it and after."""
+    rank: int = rank_zero_only.rank  # type: ignore[attr-defined]
+    return rank == 0
+
+
 @contextmanager
 def claimed(config: Namespace, config_text: str, arm: Mapping[str, Any]) -> Iterator[RunFolder]:
     """The folder this run may write into, locked against other processes.
@@ -37,15 +44,13 @@ def claimed(config: Namespace, config_text: str, arm: Mapping[str, Any]) -> Iter
         InputError: the folder holds a run and none was asked to go on, or one of another
             configuration; or another process is at it.
     """
-    if CHILD in os.environ:  # started by Lightning for a further device, by a process with a claim
-        yield RunFolder(Path(os.environ[CHILD]))
+    of_the_first = _claimed_by_the_first(config)
+    run = of_the_first or RunFolder(_folder(config, arm))
+    if run.record.exists() and config["ckpt_path"] is None and SWEEP in os.environ:
+        config["ckpt_path"] = "last"  # an agent does not know that this cell was begun before
+    if of_the_first is not None:
+        yield run
         return
-    if int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) > 0:
-        if config["run_dir"] is None:
-            raise InputError("--run_dir: processes that torchrun or Slurm started need to be told")
-        yield RunFolder(Path(config["run_dir"]))  # the first of them has the claim
-        return
-    run = RunFolder(_folder(config, arm))
     if run.record.exists():
         _check_same(run, config, config_text)
     claim = Claim.on(run.path)
@@ -64,9 +69,18 @@ def claimed(config: Namespace, config_text: str, arm: Mapping[str, Any]) -> Iter
             del os.environ[CHILD]
 
 
+def _claimed_by_the_first(config: Namespace) -> RunFolder | None:
+    """Where the run of several processes lies, or None in the first of them, which claims it."""
+    if CHILD in os.environ:  # started by Lightning for a further device, by a process with a claim
+        return RunFolder(Path(os.environ[CHILD]))
+    if int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0:
+        return None
+    if config["run_dir"] is None:
+        raise InputError("--run_dir: processes that torchrun or Slurm started need to be told")
+    return RunFolder(Path(config["run_dir"]))
+
+
 def _check_same(run: RunFolder, config: Namespace, config_text: str) -> None:
-    if config["ckpt_path"] is None and SWEEP in os.environ:
-        config["ckpt_path"] = "last"  # an agent does not know that this cell was begun before
     if config["ckpt_path"] is None:
         raise InputError(
             f"--run_dir {run.path}: holds a run already; go on with it by --ckpt_path last, or "
@@ -80,18 +94,25 @@ def _check_same(run: RunFolder, config: Namespace, config_text: str) -> None:
         )
 
 
+def begins(wanted: str | None, run: RunFolder) -> bool:
+    """Whether there is nothing to go on from.
+
+    ``last`` of a run that was stopped before its first epoch ended means the beginning.
+    """
+    return wanted is None or (wanted == "last" and run.config.exists() and not run.last.exists())
+
+
 def checkpoint(wanted: str | None, run: RunFolder, needs: Sequence[str] = ()) -> Path | None:
     """The file to go on from, or None to begin.
 
     ``needs`` are the keys that it must have beside the weights.
 
-    ``last`` of a run that was stopped before its first epoch ended means the beginning.
-
     Raises:
         InputError: no such file, or one that is damaged or holds more than tensors.
     """
-    if wanted is None or (wanted == "last" and run.config.exists() and not run.last.exists()):
+    if begins(wanted, run):
         return None
+    assert wanted is not None
     path = {"best": run.best, "last": run.last}.get(wanted, Path(wanted))
     if not path.is_file():
         raise InputError(f"--ckpt_path {wanted}: there is no {path}")

@@ -16,6 +16,7 @@ from segbench.logged import ARTIFACT_OF_RUN, ARTIFACT_OF_TEST_SET, logged_as, re
 from segbench.online import wandb_server
 from segbench.overlays import EXAMPLES, PANELS, Example, overlays
 from segbench.runs import RunFolder
+from segbench.training.resume import first_process
 
 if TYPE_CHECKING:
     import wandb
@@ -48,7 +49,7 @@ def wandb_logger(run: RunFolder, config: Mapping[str, Any]) -> WandbLogger:
         group=run.path.resolve().parent.name,
         save_dir=run.path,
     )
-    if hasattr(logger.experiment, "config"):  # a stand-in everywhere but on rank zero
+    if first_process():  # the others have a stand-in, which takes every name
         logger.experiment.config.update(dict(config), allow_val_change=True)
         remember_run(run, logger.experiment.path)
     return logger

@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,17 @@ def test_the_least_recently_used_make_room(kept: Path, data_set: DataSet):
     decoded(data_set, 2.5 * size / 1e9, write=True)
     assert {"newest"} < {file.name for file in kept.iterdir()}
     assert len(list(kept.iterdir())) == 2
+
+
+def test_what_another_process_is_writing_stays(kept: Path, data_set: DataSet):
+    size = 4 * (10 * 96 * 96 + 70 * 41)
+    kept.mkdir(parents=True)
+    for name in (".young.part", "older"):
+        (kept / name).write_bytes(bytes(size))
+    os.utime(kept / ".young.part", (time.time() - 60, time.time() - 60))
+    decoded(data_set, 1.5 * size / 1e9, write=True)
+    assert (kept / ".young.part").exists()
+    assert not (kept / "older").exists()
 
 
 def test_a_file_cut_short_is_made_again(kept: Path, data_set: DataSet):

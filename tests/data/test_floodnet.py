@@ -306,12 +306,17 @@ def test_a_file_that_unpacks_to_more_than_an_image(
     )
 
 
-def test_a_file_that_is_damaged_in_the_archive(release: Path, refusal: Segbench):
-    archive = Path(shutil.make_archive("packed", "zip", release))
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_file_that_is_damaged_in_the_archive(release: Path, refusal: Segbench, packing: int):
+    archive = Path("packed.zip")
+    with zipfile.ZipFile(archive, "w", packing) as whole:
+        for path in release.rglob("*.*g"):
+            whole.write(path, path.relative_to(release))
     packed = bytearray(archive.read_bytes())
     with zipfile.ZipFile(archive) as listing:
         info = listing.getinfo(f"{TOP}/test/test-label-img/6500_lab.png")
-    packed[info.header_offset + 80 : info.header_offset + 120] = bytes(40)
+    middle = info.header_offset + 30 + len(info.filename) + info.compress_size // 2
+    packed[middle : middle + 40] = bytes(40)
     archive.write_bytes(packed)
     line = refusal("data", "prepare", "floodnet", archive, "--out", "new")
     assert "packed.zip: not readable as a .zip" in line

@@ -12,6 +12,7 @@ import torch
 
 from segbench.inference.benchmark import changes, macs, networks_of, noise
 from segbench.inference.memory import peak_memory
+from segbench.inference.runtimes import usable
 from segbench.inference.timing import MOST_CALLS, interleaved
 from segbench.models import build_model
 from segbench.runs import find_runs
@@ -154,6 +155,22 @@ def test_a_noisy_machine_is_said_to_be_noisy():
 )
 def test_bad_arguments(refusal: Segbench, networks: Path, arguments: list[str], complaint: str):
     assert complaint in refusal("benchmark", networks, *arguments)
+
+
+def test_onnx_runtime_is_not_timed_on_the_cpu_under_a_gpus_name(
+    refusal: Segbench, networks: Path, monkeypatch: pytest.MonkeyPatch
+):
+    gpu = torch.device("cuda")
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert "onnxruntime" in usable(CPU)
+    assert "onnxruntime" not in usable(gpu)
+    with monkeypatch.context() as as_if:
+        as_if.setattr("segbench.inference.benchmark.device_called", lambda name: gpu)
+        line = refusal("benchmark", networks, "--runtimes", "onnxruntime")
+    assert "--runtimes onnxruntime: this build has no CUDA" in line
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: both)
+    assert "onnxruntime" in usable(gpu)
 
 
 def test_a_missing_package_is_named(

@@ -102,6 +102,8 @@ def test_a_dry_run_prints_what_would_run_and_what_it_could_see(
     with pytest.raises(SystemExit):
         segbench("sweep", sweep, "--dry-run", "--sedes=5")
     assert "--sedes: no such option" in capsys.readouterr().err
+    # a key without a dot is one all the same
+    assert '"keep_freed_memory": false' in segbench(*arguments, "--keep_freed_memory=false")
 
 
 def test_a_killed_launcher_leaves_no_orphan_and_loses_nothing(
@@ -342,3 +344,13 @@ def test_a_claim_is_shared_with_children_and_with_nobody_else(tmp_path: Path):
     claim.release()
     assert not (tmp_path / "run").exists()
     assert other() == "True"
+
+
+def test_names_that_end_differently_are_claimed_apart(tmp_path: Path):
+    shared = "й" * 111  # over 200 bytes
+    claims = [Claim.on(tmp_path / f"{shared}_seed-{seed}") for seed in (0, 1)]
+    assert None not in claims
+    for claim in claims:
+        assert claim is not None
+        claim.release()
+    assert list(tmp_path.iterdir()) == []

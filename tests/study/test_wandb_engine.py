@@ -13,6 +13,7 @@ from comparison import assert_same
 from studies import FULL, NONE, until
 from wandb_server import WandbServer
 
+from segbench.claim import lock_file
 from segbench.runs import RunFolder
 
 Process = Callable[..., subprocess.CompletedProcess[str]]
@@ -121,7 +122,7 @@ def cell_process_of(run: RunFolder) -> int:
     """The process that an agent started: alone in holding the run's claim."""
     for path in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if path.resolve() == run.path.resolve().with_name(f".{run.path.name}.claim"):
+            if path.resolve() == lock_file(run.path.resolve()):
                 return int(path.parts[2])
         except OSError:
             continue

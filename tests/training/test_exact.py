@@ -7,13 +7,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from comparison import assert_same
+from jsonargparse import Namespace
 
+from segbench.logged import SWEEP
+from segbench.models import build_model
 from segbench.runs import RunFolder
+from segbench.training.resume import CHILD, claimed
 
 Segbench = Callable[..., str]
 
@@ -77,9 +82,9 @@ def command(*args: object) -> list[str]:
     return [sys.executable, "-m", "segbench", "fit", *map(str, args)]
 
 
-def start(run: RunFolder, *args: object) -> subprocess.Popen[str]:
+def start(run: RunFolder, *args: object, **how: bool) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command(*args, "--run_dir", run.path), stderr=subprocess.PIPE, text=True
+        command(*args, "--run_dir", run.path), stderr=subprocess.PIPE, text=True, **how
     )
 
 
@@ -178,6 +183,51 @@ def test_a_run_killed_before_its_first_epoch_ended_begins_anew(
     assert_same(early, undisturbed)
 
 
+def test_a_pretrained_run_stopped_in_its_first_epoch_begins_anew_from_imagenet(
+    segbench: Segbench, scenes: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from segbench import task
+
+    asked_for = []
+
+    def build(*args: Any, pretrained: bool | None, **keys: Any) -> torch.nn.Module:
+        asked_for.append(pretrained)
+        return build_model(*args, **keys)  # its weights would have to be fetched
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(task, "build_model", build)
+    run = RunFolder(Path("runs/early"))
+    begin = ("fit", "--data.root", scenes, *TINY, "--model.pretrained=true", "--run_dir", run.path)
+    with monkeypatch.context() as first_epoch:
+        first_epoch.setattr(task.SegmentationTask, "training_step", stop)
+        with pytest.raises(SystemExit):
+            segbench(*begin)
+    assert run.read_config()["model"]["pretrained"]
+    segbench(*begin, "--ckpt_path=last")
+    segbench(*begin, "--ckpt_path=last")  # from a checkpoint, which holds every weight
+    assert asked_for == [True, True, None]
+
+
+@pytest.mark.parametrize(
+    "told", [{CHILD: "runs/cell"}, {"RANK": "1"}], ids=["lightning", "torchrun"]
+)
+def test_the_other_processes_of_a_sweeps_run_go_on_with_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, str]
+):
+    monkeypatch.chdir(tmp_path)
+    for name, value in ({SWEEP: "abc"} | told).items():
+        monkeypatch.setenv(name, value)
+    for begun, expected in ((False, None), (True, "last")):
+        config = Namespace(run_dir="runs/cell", ckpt_path=None)
+        with claimed(config, "", {}) as run:
+            assert config["ckpt_path"] == expected
+        if not begun:
+            run.path.mkdir(parents=True)
+            run.write_record({})
+
+
 def test_a_finished_run_is_left_alone(undisturbed: RunFolder, segbench: Segbench):
     before = {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")}
     printed = segbench(
@@ -247,6 +297,17 @@ def test_two_processes_score_what_one_scores(
             printed[devices, verb] = done.stdout
     for verb in ("validate", "test"):
         assert printed[1, verb] == printed[2, verb]
+
+
+def test_two_processes_that_are_stopped_say_once_how_to_go_on(scenes: Path, tmp_path: Path):
+    run = RunFolder(tmp_path / "runs/cut")
+    pair = ("--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp")
+    process = start(run, "--data.root", scenes, *LONGER, *pair, start_new_session=True)
+    wait_for(process, epoch=2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal sends Ctrl-C to both
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    assert err.count("stopped; go on with: segbench fit") == 1
 
 
 def test_two_processes_leave_one_complete_run(

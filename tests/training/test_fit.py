@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,6 +159,21 @@ def test_predict_writes_what_the_test_saw(fitted: RunFolder, segbench: Segbench)
         assert (folder / "predictions" / path.name).read_bytes() == path.read_bytes()
 
 
+def test_two_processes_predict_into_one_folder(
+    fitted: RunFolder, process: Callable[..., subprocess.CompletedProcess[str]]
+):
+    done = process(
+        *("predict", "--config", fitted.config, "--ckpt_path", fitted.best),
+        *("--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"),
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    (folder,) = Path("runs/predict").iterdir()
+    assert line == f"predictions in {folder / 'predictions'}"
+    for path in (fitted.test / "predictions").iterdir():
+        assert (folder / "predictions" / path.name).read_bytes() == path.read_bytes()
+
+
 @pytest.mark.parametrize("config", NETWORKS, ids=lambda path: path.stem)
 def test_every_config_trains_two_steps(config: Path, segbench: Segbench, scenes: Path):
     assert len(config.read_text().splitlines()) <= 40
@@ -205,6 +221,16 @@ def test_a_class_without_truth_is_null_and_not_a_number_that_json_lacks(
     assert record["scores"]["test"]["iou/Pool"] is None
     assert record["scores"]["test"]["iou/Grass"] is not None
     assert "cell" in segbench("runs", "runs/few")
+
+
+def test_a_val_split_without_a_label_is_said_to_have_none(
+    segbench: Segbench, scenes: Path, tmp_path: Path
+):
+    data = Path(shutil.copytree(scenes, tmp_path / "unlabelled"))
+    for path in data.glob("val/mask/*"):
+        Image.new("L", (96, 96), IGNORE).save(path)
+    printed = segbench("fit", "--data.root", data, *TINY, "--run_dir", "runs/none/cell")
+    assert ", no val pixel is labelled; " in printed
 
 
 def test_runs_of_different_data_do_not_share_a_study(

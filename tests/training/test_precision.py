@@ -42,6 +42,11 @@ def test_16_bits_that_the_processor_emulates_are_warned_of(
     assert len(warnings) == lines
 
 
+def test_16_bits_throughout_train(segbench: Segbench, scenes: Path):
+    segbench("fit", "--data.root", scenes, *TINY, "--trainer.precision=bf16-true", "--run_dir=r/a")
+    assert RunFolder(Path("r/a")).finished()
+
+
 def test_the_memory_format_is_that_of_the_processor_unless_it_is_given(
     segbench: Segbench, scenes: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -72,6 +72,22 @@ def test_a_run_that_cannot_go_online_is_kept_offline_and_is_the_same(
     assert (with_wandb.read_counts().counts == without.read_counts().counts).all()
 
 
+def test_two_processes_log_one_run(process: Process, scenes: Path, tmp_path: Path):
+    done = process(
+        *("fit", "--data.root", scenes, "--model.width=8", "--data.crop_size=48"),
+        *("--data.samples_per_epoch=8", "--data.batch_size=4", "--trainer.max_epochs=1"),
+        *("--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"),
+        *("--wandb=true", "--run_dir=runs/study/cell"),
+        WANDB_MODE="offline",
+    )
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "study" / "cell"
+    logged = json.loads(inspect(run, "--summary"))
+    assert logged["config"]["data"]["crop_size"] == 48
+    scores = RunFolder(run).read_record()["scores"]
+    assert logged["summary"]["test/mean_iou"] == pytest.approx(scores["test"]["mean_iou"])
+
+
 def test_a_key_is_found_in_the_environment_and_in_netrc(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
