@@ -108,6 +108,7 @@ def lock(path: Path, kind: int) -> int | None:
 
 
 def lock_file(folder: Path) -> Path:
+    """The file beside ``folder`` whose lock is the claim on it."""
     # a file's name has 255 bytes; cells of a study may differ in the last words of theirs alone
     digest = hashlib.blake2b(os.fsencode(folder.name), digest_size=8).hexdigest()
     return folder.parent / f".{folder.name[:40]}.{digest}.claim"

@@ -23,15 +23,15 @@ def cells_by_hand(found: list[Found]) -> Cells:
     Raises:
         InputError: two runs of one arm, seed and fold.
     """
-    recipes = [recipe_of(config_of(run)) for run, _ in found]
-    given = [record["arm"] for _, record in found]
-    values = [arm | recipe for recipe, arm in zip(recipes, given, strict=True)]
-    asked = dict.fromkeys(key for arm in given for key in arm)
-    varied = [key for key in asked if _differ(values, key)]
-    for key in dict.fromkeys(key for recipe in recipes for key in recipe):
-        arms: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for one in values:
-            arms[repr([one.get(k) for k in varied])].append(one)
+    values = [_values(run, record) for run, record in found]
+    done = [one for one, (_, record) in zip(values, found, strict=True) if is_done(record)]
+    asked = dict.fromkeys(key for _, record in found for key in record["arm"])
+    varied = [key for key in asked if _differ(done, key)]
+    for key in dict.fromkeys(key for one in done for key in one):
+        arms: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+        for one in done:
+            if key in one:  # another version's configuration may not have it
+                arms[tuple(level_name(k, one.get(k)) for k in varied)].append(one)
         if key not in varied and any(_differ(alike, key) for alike in arms.values()):
             varied.append(key)
     cells: Cells = defaultdict(list)
@@ -45,6 +45,22 @@ def cells_by_hand(found: list[Found]) -> Cells:
             names = " and ".join(run.path.name for run, _, _ in runs)
             raise InputError(f"{runs[0][0].path.parent}: {names} are the same arm and seed {seed}")
     return cells
+
+
+def is_done(record: dict[str, Any]) -> bool:
+    """Whether a run ended by itself, and is not stopped or still at it."""
+    return record["status"] in ("finished", "diverged")
+
+
+def _values(run: RunFolder, record: dict[str, Any]) -> dict[str, Any]:
+    """What a run was given, and the rest of its configuration, which decides where both say."""
+    given: dict[str, Any] = record["arm"]
+    try:
+        return given | recipe_of(config_of(run))
+    except InputError:
+        if is_done(record):
+            raise
+        return given
 
 
 def _differ(values: list[dict[str, Any]], key: str) -> bool:

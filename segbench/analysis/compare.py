@@ -236,6 +236,8 @@ class _Judge:
         ):
             return None, "paired seeds must be the same in every arm"
         if seeds < 2 and estimand != "checkpoints":
+            if self.rules.paired and min(len(self.seeds[i]) for i in used) > 1:
+                return None, "one seed of the pair is without divergence in both arms"
             if any(self.study.arms[i].diverged for i in used):
                 return None, "one seed of an arm did not diverge; lower its model.lr"
             return None, "one seed: run more, segbench sweep ... --seeds 5"
@@ -272,7 +274,8 @@ class _Judge:
         if total is None:
             needed = power.groups_needed(margin, spread(0.6))
             more = f"about {needed - groups} more" if needed else "far more"
-            what = "test images" if groups == len(self.study.images) else "groups of test images"
+            apart = groups == np.count_nonzero(self.study.groups >= 0)
+            what = "test images" if apart else "groups of test images"
             folds = "" if self.study.folds else ", or use folds"
             return Needed(
                 groups_needed=needed,

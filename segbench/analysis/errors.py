@@ -227,14 +227,14 @@ def _by_group(study: StudyRuns, counts: Counts) -> Counts:
 def _interval(arm: Arm, *place: int) -> Interval:
     """One entry of scores of an arm, over as much as can be spoken of.
 
-    A share of nothing counts as 0. What is left without a group of images that alone shows a class
-    is no score: of images nothing is said then.
+    What is left without a group of images that alone shows a class is no score: of images nothing
+    is said then.
     """
     entry: Any = (..., *place)
-    scores, without = np.nan_to_num(arm.scores[entry]), arm.without[entry]
+    without = arm.without[entry]
     if np.isnan(without).any():
         without = without[:, :0]
-    mean, low, high = stats.interval_of_arm(Arm(scores, without))
+    mean, low, high = stats.interval_of_arm(Arm(arm.scores[entry], without))
     return mean, max(0.0, low), min(1.0, high)
 
 

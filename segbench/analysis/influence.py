@@ -65,9 +65,9 @@ def influences(study: StudyRuns, rules: Rules, contrasts: Sequence[Contrast]) ->
             if number not in without:
                 without[number] = compare(_without_group(study, number), rules, bootstrap=False)
             other = without[number][place]
-            same = other.estimand == contrast.estimand  # not where too few groups are left
-            verdict = other.verdict if same else "not assessable"
-            flips = same and verdict != contrast.verdict
+            few = other.ci_low is None or other.estimand != contrast.estimand  # too few groups left
+            verdict = "not assessable" if few else other.verdict
+            flips = not few and verdict != contrast.verdict
             found.append(
                 Influence(
                     names[number], contrast.arm, contrast.baseline, float(share[group]), verdict,

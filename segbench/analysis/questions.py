@@ -11,7 +11,7 @@ from segbench import metrics
 from segbench.analysis.stats import Estimand, Score
 from segbench.analysis.study import StudyArm, StudyRuns
 from segbench.errors import InputError
-from segbench.study.plan import arms_of, level_name, pairs
+from segbench.study.plan import arm_name, level_name, pairs
 from segbench.wording import counted
 
 SCORES: dict[str, Score] = {
@@ -84,22 +84,26 @@ def rules_of(study: StudyRuns, asked: Mapping[str, Any]) -> Rules:
 def completed_look(study: StudyRuns) -> StudyRuns | None:
     """The study as it stood at the last look that is complete; None where none is yet.
 
-    A look is complete where every planned arm has all runs of as many seeds as it declares; the
-    seeds beyond it, of a study that still runs, are left out. Runs without a plan are taken whole.
+    A look is complete where every arm that was planned first has all runs of as many seeds as it
+    declares; the seeds beyond it, and arms of extensions that still run, are left out. Runs without
+    a plan are taken whole.
     """
     if study.plan is None:
         return study
-    cells = study.plan.cells
-    planned = list(dict.fromkeys(cell.seed for cell in cells))
-    there = {arm.name: {seed.seed for seed in arm.seeds} for arm in study.arms}
+    planned = list(dict.fromkeys(cell.seed for cell in study.plan.cells))
     for look in sorted(study.plan.content["plan"]["looks"], reverse=True):
         seeds = set(planned[:look])
-        if all(seeds <= there.get(name, set()) for name in arms_of(cells)):
-            arms = [
+        arms = [arm for arm in study.arms if seeds <= {seed.seed for seed in arm.seeds}]
+        if arms and set(study.plan.first_arms) <= {arm.name for arm in arms}:
+            kept = [
                 replace(arm, seeds=tuple(seed for seed in arm.seeds if seed.seed in seeds))
-                for arm in study.arms
+                for arm in arms
             ]
-            return replace(study, arms=tuple(arms))
+            factors = {
+                key: [value for value in values if any(arm.levels[key] == value for arm in arms)]
+                for key, values in study.factors.items()
+            }
+            return replace(study, arms=tuple(kept), factors=factors)
     return None
 
 
@@ -116,17 +120,19 @@ def questions(study: StudyRuns, contrasts: str | Sequence[str]) -> tuple[list[Qu
         InputError: too few arms are there to ask anything.
     """
     names = [arm.name for arm in study.arms]
-    planned = arms_of(study.plan.cells) if study.plan else names
-    missing = [name for name in planned if name not in names]
+    first = study.plan.first_arms if study.plan else []
+    planned = [*first, *(name for name in names if name not in first)]  # and extensions that ran
+    missing = [name for name in first if name not in names]
     if len(names) < 2 and not missing:
         raise InputError(f"{study.folders[0]}: one arm only; there is nothing to compare")
-    factors = study.plan.factors if study.plan else study.factors
-    full = len(planned) == np.prod([len(values) for values in factors.values()])
+    factors = _factors(study, planned)
+    full = len(planned) == np.prod([len(values) for values in factors])
     if contrasts == "baseline" and len(factors) > 1 and full:
         if missing:
             raise InputError(
                 f"{study.folders[0]}: no finished run of {counted(len(missing), 'arm')}, the first "
-                f"is {missing[0]}: the effects of crossed factors take all of them"
+                f"is {missing[0]}: the effects of crossed factors take all of them; run the rest "
+                "by the same segbench sweep"
             )
         found = _crossed(study)
         return found, len(found)
@@ -142,6 +148,14 @@ def questions(study: StudyRuns, contrasts: str | Sequence[str]) -> tuple[list[Qu
     if not found:
         raise InputError(f"{study.folders[0]}: no pair of its plan has finished runs in both")
     return found, family
+
+
+def _factors(study: StudyRuns, planned: Sequence[str]) -> list[set[str]]:
+    """The levels of each factor, by name, over arms that are there and those that are missing."""
+    levels = [arm.levels for arm in study.arms]
+    if study.plan:
+        levels += [cell.arm for cell in study.plan.first_cells if arm_name(cell.arm) in planned]
+    return [{level_name(key, one[key]) for one in levels} for key in study.factors]
 
 
 def _crossed(study: StudyRuns) -> list[Question]:

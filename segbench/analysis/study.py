@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segbench import metrics
-from segbench.analysis.by_hand import Cells, Found, Key, cells_by_hand
+from segbench.analysis.by_hand import Cells, Found, Key, cells_by_hand, is_done
 from segbench.analysis.stats import group_totals
 from segbench.errors import InputError
 from segbench.runs import RunFolder, TestCounts, find_runs
-from segbench.study.plan import Plan, arm_name, arms_of, find_cells, level_name, read_plan
+from segbench.study.plan import Plan, arm_name, find_cells, level_name, read_plan
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def read_study(folders: Sequence[Path]) -> StudyRuns:
     factors = _factors(plan, made)
     made.sort(key=lambda arm: [factors[key].index(value) for key, value in arm.levels.items()])
     there = {arm.name for arm in made}
-    for name in arms_of(plan.cells) if plan else ():
+    for name in plan.first_arms if plan else ():
         if name not in there:
             notes.append(f"{name}: planned, and none of its seeds is finished")
     return StudyRuns(
@@ -189,7 +189,8 @@ def _folds(plan: Plan | None, found: list[Found]) -> int:
     """How many runs a seed of an arm takes."""
     if plan:
         return len({cell.fold for cell in plan.cells})
-    return max(run.read_config()["data"].get("folds") or 1 for run, _ in found)
+    folds = (run.read_config()["data"].get("folds") for run, record in found if is_done(record))
+    return max((number or 1 for number in folds), default=1)
 
 
 def _network(run: RunFolder) -> str:
@@ -216,7 +217,7 @@ def _check_alike(found: list[Found]) -> None:
 
 
 def _tested(run: RunFolder, record: dict[str, Any]) -> TestCounts | None:
-    if record["status"] not in ("finished", "diverged") or not run.counts.exists():
+    if not is_done(record) or not run.counts.exists():
         return None
     return run.read_counts()
 

@@ -32,10 +32,9 @@ def main(argv: list[str]) -> None:
     console = tables_console()
     for warning in verdicts.warnings_of(study, contrasts):
         console.print(f"warning: {warning}", style="yellow", markup=False)
-    arms = {arm.name: arm for arm in study.arms}
     for contrast in contrasts:
         console.print(verdicts.sentence(contrast, study), markup=False)
-        paid = cost_sentence(contrast, arms.get(contrast.arm), arms.get(contrast.baseline))
+        paid = cost_sentence(contrast, study)
         if paid:
             console.print(paid, markup=False)
     if rules.contrasts == "all_pairs":

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from segbench.analysis.compare import Contrast
-from segbench.analysis.cost import COSTS, ArmCost, Pick, costs, faster, pick
-from segbench.analysis.study import StudyArm, read_study
+from segbench.analysis.cost import COSTS, ArmCost, Pick, costs, faster, pick, runtime_of
+from segbench.analysis.study import StudyRuns, read_study
 from segbench.arguments import Arguments, file_ending_in, output_file, tables_console
 from segbench.files import as_json, write_atomic
 from segbench.report.verdicts import metric_name, verdict_words
@@ -43,11 +43,12 @@ def main(argv: list[str]) -> None:
     """
     options = _options(argv)
     study = read_study(options.study)
-    found = costs(study, options.runtime)
+    runtime = options.runtime or runtime_of(study)
+    found = costs(study, runtime)
     limits = {name: getattr(options, name) for name in COSTS if getattr(options, name) is not None}
-    chosen = pick(study, limits, options.runtime) if limits else None
+    chosen = pick(study, limits, runtime) if limits else None
     console = tables_console()
-    console.print(cost_table(found, str(options.study[0]), options.runtime))
+    console.print(cost_table(found, str(options.study[0]), runtime))
     console.print(front_table(found))
     console.print(training_table(found, options.price))
     if not any("latency" in one.values for one in found):
@@ -137,35 +138,25 @@ def pick_sentence(chosen: Pick, limits: dict[str, float], found: Sequence[ArmCos
     )
 
 
-def cost_sentence(
-    contrast: Contrast, arm: StudyArm | None, baseline: StudyArm | None, runtime: str = "eager"
-) -> str | None:
-    """What a contrast's difference is paid with, and its verdict; None where nothing is known.
-
-    Takes what :func:`price` takes.
-    """
-    paid = price(contrast, arm, baseline, runtime)
+def cost_sentence(contrast: Contrast, study: StudyRuns) -> str | None:
+    """What a contrast's difference is paid with, and its verdict; None where nothing is known."""
+    paid = price(contrast, study)
     if paid is None or contrast.seeds == 0:
         return None
     metric = metric_name(contrast.metric)
     return f"{paid}, {metric} {contrast.difference:+.3f}: {verdict_words(contrast)}."
 
 
-def price(
-    contrast: Contrast, arm: StudyArm | None, baseline: StudyArm | None, runtime: str = "eager"
-) -> str | None:
+def price(contrast: Contrast, study: StudyRuns) -> str | None:
     """MACs, speed and size of an arm's network against those of its baseline.
 
-    None for one network, or where none is measured.
-
-    Args:
-        contrast: the verdict.
-        arm: its arm, if it is about a single one.
-        baseline: the same of its baseline.
-        runtime: whose latency counts.
+    None for one network, for a contrast of more than two arms, or where none is measured.
     """
+    arms = {arm.name: arm for arm in study.arms}
+    arm, baseline = arms.get(contrast.arm), arms.get(contrast.baseline)
     if arm is None or baseline is None:
         return None
+    runtime = runtime_of(study)
     ours, theirs = arm.benchmark, baseline.benchmark
     speed = faster(arm, baseline, runtime)
     if ours is None or theirs is None or speed is None:
@@ -226,7 +217,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("study", type=Path, nargs="+", help="a study's folder, or several of one")
     for name, meaning in MEANINGS.items():
         parser.add_argument(f"--{name}", type=_limit(name), help=f"the most, {meaning}")
-    parser.add_argument("--runtime", default="eager", help="whose latency counts (eager)")
+    parser.add_argument("--runtime", help="whose latency counts (eager, where it was measured)")
     parser.add_argument("--price", type=_price, help="of a GPU (or machine) and hour, in any money")
     parser.add_argument("--json", type=output_file, metavar="FILE", help="write it all as json")
     parser.add_argument(

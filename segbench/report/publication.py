@@ -166,11 +166,10 @@ def _runs(study: StudyRuns, name: str, keys: Mapping[str, str]) -> list[StudyRun
 
 def _text(study: StudyRuns, contrasts: Sequence[Contrast]) -> str:
     """What ``segbench compare`` says, as Markdown."""
-    arms = {arm.name: arm for arm in study.arms}
     lines = []
     for contrast in contrasts:
         lines.append(sentence(contrast, study))
-        paid = cost_sentence(contrast, arms.get(contrast.arm), arms.get(contrast.baseline))
+        paid = cost_sentence(contrast, study)
         lines += [paid] if paid else []
     lines += [f"Warning: {warning}" for warning in warnings_of(study, contrasts)]
     return "\n".join(f"- {line}" for line in lines)

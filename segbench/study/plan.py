@@ -35,10 +35,20 @@ class Plan:
         return self.folder / "study.yaml"
 
     @property
+    def first_cells(self) -> list[Cell]:
+        """Those planned before any run."""
+        return [Cell(**cell) for cell in self.content["cells"]]
+
+    @property
     def cells(self) -> list[Cell]:
         """Those planned first, then those of each extension."""
-        parts = [self.content["cells"], *(e["cells"] for e in self.content["extensions"])]
-        return [Cell(**cell) for part in parts for cell in part]
+        extensions = (cell for one in self.content["extensions"] for cell in one["cells"])
+        return [*self.first_cells, *(Cell(**cell) for cell in extensions)]
+
+    @property
+    def first_arms(self) -> list[str]:
+        """The arms planned before any run, the baseline first; of a random search none."""
+        return arms_of(self.first_cells) if self.content["method"] == "grid" else []
 
     @property
     def factors(self) -> dict[str, list[Any]]:

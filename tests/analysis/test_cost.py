@@ -14,7 +14,7 @@ from studies_on_paper import plan_of, write_run
 
 from segbench import metrics
 from segbench.analysis import stats
-from segbench.analysis.cost import costs, faster, on_front, pick, training
+from segbench.analysis.cost import costs, faster, on_front, pick, runtime_of, training
 from segbench.analysis.study import StudyRuns, read_study
 from segbench.analysis.timings import Timing, ratio
 from segbench.runs import RunFolder
@@ -84,6 +84,19 @@ def test_costs_with_their_intervals_and_the_front(study: StudyRuns):
     assert slow.on_front["size"] < fast.on_front["size"]
     assert small.on_front["size"] == 1
     assert slow.on_front["memory"] > 0  # all alike
+
+
+def test_what_was_measured_in_the_place_of_eager_counts(study: StudyRuns, segbench: Segbench):
+    for arm in study.arms:
+        for seed in arm.seeds:
+            for run in seed.runs:
+                content = json.loads((run.path / "benchmark.json").read_text())
+                content["runtimes"] = {"onnxruntime": content["runtimes"]["eager"]}
+                run.write_benchmark({k: v for k, v in content.items() if k != "format"})
+    assert "(onnxruntime)" in segbench("pick", study.folders[0])
+    again = read_study(study.folders)
+    assert runtime_of(again) == "onnxruntime"
+    assert costs(again, runtime_of(again))[0].values["latency"][0] == 310
 
 
 def test_training_costs_of_known_curves(tmp_path: Path):

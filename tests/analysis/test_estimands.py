@@ -79,8 +79,24 @@ def test_pairs_are_of_the_seeds_that_diverged_in_neither_arm(segbench: Segbench,
     assert verdict["seeds"] == 4
 
 
-def test_no_image_flips_a_verdict_by_leaving_too_few(tmp_path: Path):
+def test_one_shared_seed_is_too_few_to_pair(tmp_path: Path):
+    counts = simulated(2, 3, 20)
+    counts[0, 0] = calls_all_the_commonest(counts[0, 0])
+    counts[1, 1] = calls_all_the_commonest(counts[1, 1])
+    (verdict,) = judged(study_of(tmp_path / "s", counts, ["none", "full"]), paired=True)
+    assert verdict.reason == "one seed of the pair is without divergence in both arms"
+
+
+def test_an_image_without_labels_is_no_group(tmp_path: Path):
+    counts = simulated(2, 3, 20)
+    counts[:, :, 3] = 0
+    (verdict,) = judged(study_of(tmp_path / "s", counts, ["none", "full"]), margin=0.001)
+    assert "more test images" in verdict.needed.advice
+
+
+@pytest.mark.parametrize("estimand", ["method", "checkpoints"])
+def test_no_image_flips_a_verdict_by_leaving_too_few(tmp_path: Path, estimand: str):
     study = read_study([in_groups(tmp_path / "s", simulated(2, 5, 24, shift=0.1), 6)])
-    rules = rules_of(study, {})
+    rules = rules_of(study, {"estimand": estimand})
     found = influences(study, rules, compare(study, rules))
     assert {(one.verdict, one.flips) for one in found} == {("not assessable", False)}

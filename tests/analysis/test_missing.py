@@ -1,15 +1,39 @@
 """Studies of which a part is missing, and runs that no plan names."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from comparisons import FACTOR, Counts, Segbench, judged, simulated, study_of
 from studies_on_paper import plan_of, write_run
 
+from segbench.analysis.compare import compare, per_class
+from segbench.analysis.questions import completed_look, rules_of
 from segbench.analysis.study import read_study
+from segbench.study import planning
+from segbench.study.spec import Sweep
+
+SWEEP = """
+method: grid
+parameters: {{config: {{values: {arms}}}, seed_everything: {{values: [0, 1, 2]}}}}
+command: [segbench, fit, --config, "${{args_json}}"]
+plan: {{}}
+"""
+RANDOM = """
+method: random
+run_cap: 6
+parameters:
+  model.aspp: {values: [false, true]}
+  data.augmentation: {values: [none, flip, full]}
+  model.lr: {min: 0.001, max: 0.1}
+  seed_everything: {values: [0]}
+command: [segbench, fit, --config, "${args_json}"]
+plan: {}
+"""
 
 
 def three(folder: Path, **plan: Any) -> Path:
@@ -31,6 +55,58 @@ def test_an_arm_without_runs_stays_in_the_family(segbench: Segbench, tmp_path: P
     assert left.p_difference_holm == pytest.approx(min(1, 2 * left.p_difference))
     printed = " ".join(segbench("compare", folder).split())
     assert "warning: c: planned, and none of its seeds is finished" in printed
+
+
+def test_the_family_stays_whole_for_classes_and_with_diverged_seeds(tmp_path: Path):
+    counts = np.concatenate([simulated(2, 3, 20, shift=0.6), simulated(1, 3, 20, seed=1)])
+    truth = counts[1, 2].sum(-1)
+    counts[1, 2] = 0
+    counts[1, 2, ..., truth.sum(0).argmax()] = truth
+    arms = ["a.yaml", "b.yaml", "c.yaml"]
+    folder = without(study_of(tmp_path / "s", counts, arms, "config"), "c")
+    study = read_study([folder])
+    rules = rules_of(study, {"margin": 0.2})
+    (verdict,) = compare(study, rules)
+    everything = replace(
+        study,
+        arms=tuple(
+            replace(arm, seeds=tuple(replace(seed, diverged=False) for seed in arm.seeds))
+            for arm in study.arms
+        ),
+    )
+    (whole,) = compare(everything, rules)
+    assert whole.ci_level == 1 - 0.05 / 2
+    assert verdict.verdict_with_diverged == whole.verdict
+    assert {one.ci_level for one in per_class(study, rules)} == {1 - 0.05 / (2 * 8)}
+
+
+def test_an_extension_that_has_not_run_changes_no_verdict(segbench: Segbench, tmp_path: Path):
+    folder = study_of(tmp_path / "s", simulated(2, 3, 20), ["a.yaml", "b.yaml"], "config")
+    (before,) = judged(folder)
+    sweep = yaml.safe_load(SWEEP.format(arms="[a.yaml, b.yaml, c.yaml, d.yaml]"))
+    wanted = planning.plan_study(
+        Sweep(folder / "sweep.yaml", sweep), folder, planning.tested_in(folder)
+    )
+    planning.settled_plan(wanted, extend=True).write()
+    (after,) = judged(folder)
+    assert (after.ci_low, after.ci_level) == (before.ci_low, before.ci_level)
+    assert "planned, and none" not in segbench("compare", folder)
+    study = read_study([folder])
+    complete = completed_look(study)
+    assert complete is not None
+    assert [arm.name for arm in complete.arms] == ["a", "b"]
+
+
+def test_a_random_search_is_no_grid(tmp_path: Path):
+    one = simulated(1, 1, 20)[0, 0]
+    write_run(tmp_path / "dummy", {}, 0, one)
+    folder = tmp_path / "s"
+    plan = planning.plan_study(Sweep(folder / "sweep.yaml", yaml.safe_load(RANDOM)), folder,
+                      planning.tested_in(tmp_path / "dummy"))  # fmt: skip
+    plan.write()
+    for cell, seeds in zip(plan.cells, simulated(6, 1, 20), strict=True):
+        write_run(folder, cell.arm, cell.seed, seeds[0])
+    assert len(judged(folder)) == 5  # each against the first, and no effects
 
 
 def test_nothing_else_takes_the_place_of_the_baseline(refusal: Segbench, tmp_path: Path):
@@ -111,6 +187,35 @@ def test_what_was_not_given_has_the_value_of_its_configuration(tmp_path: Path):
         by_hand(tmp_path, {}, seed, other, **{FACTOR: "flip"})
     (verdict,) = judged(tmp_path)
     assert (verdict.baseline, verdict.arm) == ("none", "flip")
+
+
+def test_files_of_one_name_are_told_apart_by_what_they_say(tmp_path: Path):
+    for architecture, seeds in zip(("unet", "deeplab"), simulated(2, 2, 20), strict=True):
+        for seed, one in enumerate(seeds):
+            arm = {"config": f"{architecture}/own.yaml"}
+            by_hand(tmp_path, arm, seed, one, **{"model.architecture": architecture})
+    (tmp_path / "made").rmdir()
+    assert [arm.name for arm in read_study([tmp_path]).arms] == ["own, unet", "own, deeplab"]
+
+
+def test_a_key_that_older_runs_lack_is_no_factor(tmp_path: Path):
+    for value, seeds in zip(("none", "full"), simulated(2, 4, 20), strict=True):
+        for seed, one in enumerate(seeds):
+            new = {"trainer.new_key": True} if seed > 1 else {}
+            by_hand(tmp_path, {FACTOR: value}, seed, one, **new)
+    (verdict,) = judged(tmp_path)
+    assert verdict.seeds == 4
+
+
+def test_a_failed_run_without_a_configuration_stops_nobody(tmp_path: Path):
+    folder = tmp_path / "s"
+    for value, seeds in zip(("none", "full"), simulated(2, 3, 20), strict=True):
+        for seed, one in enumerate(seeds):
+            write_run(folder, {FACTOR: value}, seed, one)
+    failed = write_run(folder, {FACTOR: "flip"}, 0, one, status="failed")
+    failed.config.unlink()
+    (verdict,) = judged(folder)
+    assert (verdict.baseline, verdict.arm, verdict.seeds) == ("none", "full", 3)
 
 
 def test_folds_that_all_lack_are_missed(refusal: Segbench, tmp_path: Path):

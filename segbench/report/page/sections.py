@@ -48,12 +48,11 @@ SPLITS = {
 def verdict_section(name: str, study: StudyRuns, rules: Rules) -> Section:
     """Does it help? In words, then as a forest of intervals, by class, and in tables."""
     contrasts = compare(study, rules)
-    arms = {arm.name: arm for arm in study.arms}
     parts: list[Part] = [
         Verdict(
             contrast.verdict,
             verdicts.sentence(contrast, study),
-            cost_report.price(contrast, arms.get(contrast.arm), arms.get(contrast.baseline)),
+            cost_report.price(contrast, study),
         )
         for contrast in contrasts
     ]
@@ -70,7 +69,7 @@ def verdict_section(name: str, study: StudyRuns, rules: Rules) -> Section:
             f"Exploratory, {100 * classes[0].ci_level:.4g} % intervals: the table below marks "
             "which ones its own Holm procedure calls different."
         )
-        by_class = class_figure(classes, list(arms))
+        by_class = class_figure(classes, [arm.name for arm in study.arms])
         charts.append(Chart(f"{name}-classes", "Differences by class", words, by_class))
     parts.append(Charts(charts, wide=True))
     parts += [
