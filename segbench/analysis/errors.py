@@ -234,8 +234,7 @@ def _interval(arm: Arm, *place: int) -> Interval:
     without = arm.without[entry]
     if np.isnan(without).any():
         without = without[:, :0]
-    mean, low, high = stats.interval_of_arm(Arm(arm.scores[entry], without))
-    return mean, max(0.0, low), min(1.0, high)
+    return stats.interval_of_arm(Arm(arm.scores[entry], without))
 
 
 def _share(values: NDArray[np.integer], axis: int) -> Floats:

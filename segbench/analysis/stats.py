@@ -173,12 +173,16 @@ def interval(found: Estimate, level: float) -> tuple[float, float]:
 
 
 def interval_of_arm(arm: Arm, level: float = 0.95) -> tuple[float, float, float]:
-    """One arm's mean with its interval, over as much as can be spoken of: seeds, groups or both."""
+    """One arm's mean with its interval, over as much as can be spoken of: seeds, groups or both.
+
+    Scores are shares: where few seeds would have it beyond 0 or 1, the interval ends there.
+    """
     images, seeds = arm.without.shape[1] >= FEWEST_GROUPS, len(arm.scores) > 1
     if not images and not seeds:
         return arm.mean, arm.mean, arm.mean
     estimand: Estimand = "method" if images and seeds else "test_set" if seeds else "checkpoints"
-    return arm.mean, *interval(estimate((1,), [arm], estimand=estimand), level)
+    low, high = interval(estimate((1,), [arm], estimand=estimand), level)
+    return arm.mean, max(0.0, low), min(1.0, high)
 
 
 def holm(p: Sequence[float], family: int | None = None) -> Floats:

@@ -86,6 +86,15 @@ def test_costs_with_their_intervals_and_the_front(study: StudyRuns):
     assert slow.on_front["memory"] > 0  # all alike
 
 
+def test_the_interval_of_a_score_stays_one(tmp_path: Path):
+    counts = simulator().World(shift=0.0).study(np.random.default_rng(0), 1, 2, 8)[0]
+    counts[0] = np.eye(8, dtype=int) * counts[0]  # of two seeds one knows all
+    for seed, one in enumerate(counts):
+        write_run(tmp_path, {FACTOR: "a.yaml"}, seed, one)
+    (found,) = costs(read_study([tmp_path]))
+    assert found.mean_iou[1:] == (0, 1)
+
+
 def test_what_was_measured_in_the_place_of_eager_counts(study: StudyRuns, segbench: Segbench):
     for arm in study.arms:
         for seed in arm.seeds:
