@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from segbench import metrics
 from segbench.analysis import errors, findings
 from segbench.analysis.areas import Area
-from segbench.analysis.ceiling import Ceilings, ceiling, crops_of_classes
+from segbench.analysis.ceiling import Ceilings, Crop, ceiling, crops_of_classes
 from segbench.analysis.compare import compare
 from segbench.analysis.errors import ClassErrors, Flow
 from segbench.analysis.findings import Finding
@@ -89,12 +89,14 @@ def look_into(
     look = partial(errors_of, classes=len(study.classes), width=boundary)
     one_thread = threadpool_limits(1, user_api="blas")  # of small matrices: more would only spin
     with one_thread, begun(look, tasks, workers) as looked_at:
-        ceilings = _ceilings(study, tasks)
+        crops = _crops(study, tasks)
+        best = _best_in(crops, study.classes)
         separable = _separable(study, tasks, errors.costliest(arm.counts().sum(1)))
         influence = _influences(study)
         images = list(watched(looked_at, len(tasks), "predictions"))
     counts = summed(images)
     _check_counted(study, arm, tasks, counts["confusion"])
+    ceilings = Ceilings(best, _reached_in(crops, study.classes, tasks))
     flows, classes = errors.flows(study, counts), errors.classes(study, counts)
     doubts = sorted(
         (area for one in images for area in one.doubts), key=lambda a: -a.pixels * a.share
@@ -165,22 +167,31 @@ def _findings(
     return sorted((one for one in found if one), key=lambda one: -one.iou_lost)
 
 
-def _ceilings(study: StudyRuns, tasks: Sequence[Task]) -> Ceilings:
-    number = len(study.classes)
+def _crops(study: StudyRuns, tasks: Sequence[Task]) -> list[Crop]:
     truths = (read_ids(task.truth) for task in tasks)
-    crops = crops_of_classes(truths, number, CROP, CROPS, np.random.default_rng(0))
-    best = {}
+    return crops_of_classes(truths, len(study.classes), CROP, CROPS, np.random.default_rng(0))
+
+
+def _best_in(crops: Sequence[Crop], classes: Sequence[str]) -> dict[int, dict[str, float]]:
+    """IoU of each class in crops, of the best map of each stride."""
+    found = {}
     for stride in watched(STRIDES, len(STRIDES), "stride ceilings"):
-        iou = metrics.class_iou(ceiling((crop.truth for crop in crops), stride, number))
-        best[stride] = dict(zip(study.classes, map(float, iou), strict=True))
-    counts = np.zeros((number, number), dtype=np.int64)
+        iou = metrics.class_iou(ceiling((crop.truth for crop in crops), stride, len(classes)))
+        found[stride] = dict(zip(classes, map(float, iou), strict=True))
+    return found
+
+
+def _reached_in(
+    crops: Sequence[Crop], classes: Sequence[str], tasks: Sequence[Task]
+) -> dict[str, float]:
+    """IoU of each class in crops, of predictions that were checked, over all seeds."""
+    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     for image in {crop.image for crop in crops}:
         for said in map(read_ids, tasks[image].predictions):
             for crop in crops:
                 if crop.image == image:
-                    counts += metrics.confusion(crop.truth, crop.of(said), number)
-    reached = map(float, metrics.class_iou(counts))
-    return Ceilings(best, dict(zip(study.classes, reached, strict=True)))
+                    counts += metrics.confusion(crop.truth, crop.of(said), len(classes))
+    return dict(zip(classes, map(float, metrics.class_iou(counts)), strict=True))
 
 
 def _separable(
