@@ -50,7 +50,7 @@ def test_each_network_fits_two_images(config: str, segbench: Segbench, two_image
 
 @pytest.mark.slow
 def test_a_small_unet_learns_the_scenes_but_not_all_of_them(segbench: Segbench, tmp_path: Path):
-    """Five minutes on two cores: between 0.55 and 0.85."""
+    """Five to twelve minutes on two cores: between 0.55 and 0.85."""
     root = tmp_path / "scenes"
     generate(root, train=48, val=12, test=24, size=256, seed=0)
     segbench(
