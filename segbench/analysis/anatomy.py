@@ -155,7 +155,7 @@ def _findings(
     seeds = counts["flow"].shape[1]
     together = errors.agreement(counts)
     pixels, without = errors.without_doubtful_labels(counts)
-    stride = stride_of(arm.seeds[0].runs[0].read_config()["model"])
+    stride = stride_of(arm.first_run.read_config()["model"])
     found = [
         *findings.of_flows(flows, seeds, separable),
         *findings.of_ceilings(ceilings, stride),

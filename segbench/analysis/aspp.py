@@ -114,7 +114,7 @@ def pyramids_of(study: StudyRuns) -> list[Pyramid | None]:
     Raises:
         InputError: none has any.
     """
-    found = [pyramid_of(arm.seeds[0].runs[0].read_config()["model"]) for arm in study.arms]
+    found = [pyramid_of(arm.first_run.read_config()["model"]) for arm in study.arms]
     if not any(found):
         raise InputError(
             f"{study.folders[0]}: no arm has ASPP; run a study of it, such as sweeps/aspp.yaml"
@@ -152,8 +152,8 @@ def maps_in_evaluation(study: StudyRuns, arm: StudyArm, stride: int) -> list[tup
 
 def _sizes_in_evaluation(study: StudyRuns, arm: StudyArm) -> list[tuple[int, int]]:
     """Height and width in pixels of each test image as an arm's network sees it."""
-    folder = arm.seeds[0].runs[0].study_test / "truth"
-    tile = config_of(arm.seeds[0].runs[0]).get("data.eval_tile") or 10**9
+    folder = arm.first_run.study_test / "truth"
+    tile = config_of(arm.first_run).get("data.eval_tile") or 10**9
     found = []
     for name in study.images:
         try:
@@ -168,7 +168,7 @@ def _sizes_in_evaluation(study: StudyRuns, arm: StudyArm) -> list[tuple[int, int
 
 
 def _context(study: StudyRuns, arm: StudyArm, pyramid: Pyramid, zeroed: Contrast | None) -> Context:
-    crop = int(config_of(arm.seeds[0].runs[0])["data.crop_size"])
+    crop = int(config_of(arm.first_run)["data.crop_size"])
     side = map_side(crop, pyramid.stride)
     maps = maps_in_evaluation(study, arm, pyramid.stride)
     measured = _measured_energy(arm)
@@ -238,8 +238,8 @@ def _comparisons(
     study: StudyRuns, rules: Rules, pyramids: Sequence[Pyramid | None]
 ) -> list[Comparison]:
     """Each ASPP against the arm without, and against the control; one family."""
-    rests = [rest_of(config_of(arm.seeds[0].runs[0]), OF_ASPP) for arm in study.arms]
-    strides = [stride_of(arm.seeds[0].runs[0].read_config()["model"]) for arm in study.arms]
+    rests = [rest_of(config_of(arm.first_run), OF_ASPP) for arm in study.arms]
+    strides = [stride_of(arm.first_run.read_config()["model"]) for arm in study.arms]
     asked: list[Question] = []
     found: list[tuple[str, tuple[int | None, int | None]]] = []
     for number, pyramid in enumerate(pyramids):

@@ -113,7 +113,7 @@ def tasks_of(study: StudyRuns, arm: StudyArm, witnesses: Sequence[StudyArm] = ()
     ]
     found = []
     for name in study.images:
-        truth = arm.seeds[0].runs[0].study_test / "truth" / f"{name}.png"
+        truth = arm.first_run.study_test / "truth" / f"{name}.png"
         if not truth.exists():
             raise InputError(f"{truth}: the study keeps no truth of this test image")
         pictures = [of_seed(name) for of_seed in own]

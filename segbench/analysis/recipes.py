@@ -107,7 +107,7 @@ def recipes_of(study: StudyRuns) -> Recipes:
 
 
 def _recipe(number: int, arm: StudyArm) -> Recipe:
-    config = config_of(arm.seeds[0].runs[0])
+    config = config_of(arm.first_run)
     steps = [
         record.get("steps")
         for seed in arm.seeds

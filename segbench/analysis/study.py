@@ -58,6 +58,11 @@ class StudyArm:
     def name(self) -> str:
         return arm_name(self.levels)
 
+    @property
+    def first_run(self) -> RunFolder:
+        """One of its runs, whose configuration is that of all but for seed and fold."""
+        return self.seeds[0].runs[0]
+
     def kept(self, with_diverged: bool = False) -> list[Seed]:
         """The seeds that did not diverge, or all."""
         return [seed for seed in self.seeds if with_diverged or not seed.diverged]

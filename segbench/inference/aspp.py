@@ -64,7 +64,7 @@ def _measure(
 
 
 def _idle(study: StudyRuns, arm: StudyArm, pyramid: Pyramid) -> bool:
-    side = map_side(arm.seeds[0].runs[0].read_config()["data"]["crop_size"], pyramid.stride)
+    side = map_side(arm.first_run.read_config()["data"]["crop_size"], pyramid.stride)
     maps = maps_in_evaluation(study, arm, pyramid.stride)
     return any(
         (idle(side, side, rate) & (mean_seeing(maps, rate) > 0)).any() for rate in pyramid.rates

@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
     recipes = recipes_of(study)
     data: DataSet | str = "not looked for"
     if options.measure or options.sheet:
-        data = data_set_of(recipes.of[0].arm.seeds[0].runs[0], options.data)
+        data = data_set_of(recipes.of[0].arm.first_run, options.data)
     if options.sheet and isinstance(data, str):
         raise InputError(f"--sheet: {data}")
     notes = [data] if options.measure and isinstance(data, str) else []
@@ -67,7 +67,7 @@ def _policy(recipe: Recipe) -> Policy:
     """An arm's own policy."""
     from segbench.data.augment import POLICIES, CropPolicy  # albumentations brings torch
 
-    run = recipe.arm.seeds[0].runs[0]
+    run = recipe.arm.first_run
     if recipe.augmentation not in POLICIES:
         raise InputError(
             f"{run.config}: data.augmentation {recipe.augmentation} is no policy of this segbench; "
