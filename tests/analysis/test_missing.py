@@ -14,7 +14,9 @@ from studies_on_paper import plan_of, write_run
 from segbench.analysis.compare import compare, per_class
 from segbench.analysis.questions import completed_look, rules_of
 from segbench.analysis.study import read_study
+from segbench.runs import find_runs
 from segbench.study import planning
+from segbench.study.plan import arm_name
 from segbench.study.spec import Sweep
 
 SWEEP = """
@@ -107,6 +109,11 @@ def test_a_random_search_is_no_grid(tmp_path: Path):
     for cell, seeds in zip(plan.cells, simulated(6, 1, 20), strict=True):
         write_run(folder, cell.arm, cell.seed, seeds[0])
     assert len(judged(folder)) == 5  # each against the first, and no effects
+    drawn_first = arm_name(plan.cells[0].arm)
+    for run in find_runs(folder):
+        if arm_name(run.read_record()["arm"]) == drawn_first:
+            shutil.rmtree(run.path)
+    assert len(judged(folder)) == 4  # no arm is the planned baseline
 
 
 def test_nothing_else_takes_the_place_of_the_baseline(refusal: Segbench, tmp_path: Path):
